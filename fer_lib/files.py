@@ -1,0 +1,103 @@
+"""Errors for the reader, and files that are either whole or absent."""
+
+import hashlib
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, Iterator
+
+
+class UsageError(Exception):
+    """A mistake of usage: one line that says what is wrong, where, and what to do.
+
+    The command line prints it without a traceback and exits with code 2.
+    """
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` and rename it to `path` on success.
+
+    A reader sees the old file or the new one, never a part; when the body fails, the old file stays
+    and the temporary one is removed.
+
+    Raises
+    ------
+    UsageError
+        If the folder cannot be written to or the disk is full.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix is kept: some writers (matplotlib, Keras) choose the format by it.
+        with NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix, delete=False
+        ) as handle:
+            temporary = Path(handle.name)
+        yield temporary
+        with open(temporary, "rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror or error}); "
+            "free some space or choose a folder you may write to"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text whole or not at all; see `atomic_path`."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON with sorted keys, so that equal values give equal bytes."""
+    write_text(
+        path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    )
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    UsageError
+        If the file is missing, unreadable or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not valid JSON ({error}); restore it or run it anew") from error
+
+
+def sha256_of(*parts: str | bytes) -> str:
+    """SHA-256 (hexadecimal) of parts, each preceded by its length so that none runs into the next."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def sha256_of_file(path: str | Path) -> str:
+    """SHA-256 (hexadecimal) of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
