@@ -1,1 +1,105 @@
-"""Networks: one file each."""
+"""Networks: one file each, found by name."""
+
+import importlib
+import inspect
+import math
+from pathlib import Path
+from typing import Any
+
+from fer_lib import quiet
+from fer_lib.files import UsageError
+
+PARAMETER_LIMIT = 150_000  # the assignment's
+
+
+def names() -> list[str]:
+    """Names of the networks: the files of this folder."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+
+
+def _module(name: str) -> Any:
+    if name not in names():
+        raise UsageError(f"model {name!r}: no such network; choose one of {', '.join(names())}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def image_size(name: str) -> int:
+    """Height and width (pixels) of the network's input."""
+    return _module(name).IMAGE_SIZE
+
+
+def build(name: str, **options: Any) -> Any:
+    """Build a network by name, refusing more parameters than the assignment allows.
+
+    Parameters
+    ----------
+    name : str
+        One of `names()`.
+    **options
+        Passed on as far as the network's `build` takes them.
+
+    Raises
+    ------
+    UsageError
+        If there is no such network, or it has more than 150,000 parameters.
+    """
+    builder = _module(name).build
+    quiet.import_tensorflow()
+    known = inspect.signature(builder).parameters
+    return check_limit(builder(**{key: value for key, value in options.items() if key in known}))
+
+
+def check_limit(model: Any, limit: int = PARAMETER_LIMIT) -> Any:
+    """Return the model if it has at most `limit` parameters.
+
+    Raises
+    ------
+    UsageError
+        Otherwise, with the count of each layer.
+    """
+    count = model.count_params()
+    if count > limit:
+        layers = ", ".join(
+            f"{layer.name} {layer.count_params():,}" for layer in model.layers if layer.count_params()
+        )
+        raise UsageError(
+            f"model {model.name!r}: {count:,} parameters, the limit is {limit:,} ({layers}); "
+            "make a layer smaller"
+        )
+    return model
+
+
+def parameter_counts(model: Any) -> dict[str, int]:
+    """Parameters in total, trainable, and not trainable (moving statistics)."""
+    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    total = model.count_params()
+    return {"parameters": total, "trainable": trainable, "non_trainable": total - trainable}
+
+
+def summary_rows(model: Any) -> list[tuple[str, str, str, int]]:
+    """Rows (layer, type, output shape, parameters), one a layer, in order."""
+    return [
+        (
+            layer.name,
+            type(layer).__name__,
+            f"({', '.join(str(size) for size in layer.output.shape)})",
+            layer.count_params(),
+        )
+        for layer in model.layers
+    ]
+
+
+def print_summary(model: Any) -> None:
+    """Print layers, output shapes and parameter counts; the same text wherever it is printed."""
+    header = ("Layer", "Type", "Output shape", "Parameters")
+    rows = [(name, kind, shape, f"{count:,}") for name, kind, shape, count in summary_rows(model)]
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
+    print(f"Model: {model.name}")
+    for row in [header, *rows]:
+        left = (cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True))
+        print("  ".join([*left, row[3].rjust(widths[3])]))
+    counts = parameter_counts(model)
+    print(
+        f"Total {counts['parameters']:,}   Trainable {counts['trainable']:,}   "
+        f"Non-trainable {counts['non_trainable']:,}"
+    )

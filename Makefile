@@ -1,0 +1,62 @@
+# FER Lab: `make help` explains.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+VENV ?= .venv
+DATA ?= bundled
+BIN := $(VENV)/bin
+# The first of these that is Python 3.11 to 3.13; PYTHON=... chooses another.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: help report test lab data smoke notebooks references faces lint lock clean
+
+help: ## explain the targets
+	@echo 'FER Lab: facial expression recognition as coursework that reproduces itself'
+	@echo
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@echo
+	@echo '  make report DATA=path/to/fer2013   the same on photographs (image folder, CSV or archive.zip)'
+
+$(BIN)/.ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo 'make: no Python 3.11 to 3.13 found; install one, or name it: make PYTHON=/path/to/python3.12' >&2; exit 2; }
+	@echo "Setting up $(VENV) with $(PYTHON) (once; downloads about 1 GB) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+report: $(BIN)/.ready ## train, evaluate, and build the report (bundled faces, or DATA=...)
+	@$(BIN)/fer run --reuse --report --data "$(DATA)"
+
+test: $(BIN)/.ready ## run every test: units, notebooks, report
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
+	@FER_RESULTS="$$(mktemp -d)" $(BIN)/python -m pytest --nbval
+
+lab: $(BIN)/.ready ## open the notebooks in JupyterLab (on this machine only)
+	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 notebooks
+
+data: $(BIN)/.ready ## download FER2013 into data/fer2013 and verify it
+	@$(BIN)/fer data fetch
+
+smoke: $(BIN)/.ready ## run everything at a tiny size, to see that it works
+	@$(BIN)/fer run --preset smoke --report --data "$(DATA)"
+
+notebooks: $(BIN)/.ready ## renew the outputs of the committed notebooks (one full run)
+	@$(BIN)/fer run --reuse --report
+	@$(BIN)/python notebooks/renew.py notebooks
+
+references: $(BIN)/.ready ## renew the notebooks that the tests compare with
+	@$(BIN)/python notebooks/renew.py references
+
+faces: $(BIN)/.ready ## render the bundled faces anew and compare them with the committed ones
+	@$(BIN)/python -m faces.build
+
+lint: $(BIN)/.ready ## format the code
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+lock: ## resolve requirements.lock anew (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
+		--extra faces --extra fetch --extra test pyproject.toml -o requirements.lock
+
+clean: ## remove the virtual environment and caches; runs stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,197 @@
+"""`fer`: arguments only; what they ask for is done elsewhere."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fer_lib.files import UsageError
+
+EPILOGUE = """examples:
+  fer run                                   train and evaluate on the bundled faces
+  fer run --data fer2013 -p seed=1          the same on FER2013 photographs, another seed
+  fer run --resume RUN                      go on with a run that was interrupted
+  fer report                                HTML, PDF and LaTeX of the newest run
+  fer list                                  runs side by side"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    main = argparse.ArgumentParser(
+        prog="fer",
+        description="Facial expression recognition as coursework that reproduces itself.",
+        epilog=EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    run = commands.add_parser(
+        "run", help="execute the four notebooks", description="Execute the four notebooks."
+    )
+    run.add_argument("--preset", help="a set of parameters: section5 (default) or smoke")
+    run.add_argument(
+        "--data", help='"bundled" (default), "fer2013", or a path to a folder, CSV or archive.zip'
+    )
+    run.add_argument(
+        "-p", dest="given", metavar="NAME=VALUE", action="append", default=[], help="set a parameter"
+    )
+    run.add_argument(
+        "--resume", metavar="RUN", help="go on with this run; stages that are up to date are skipped"
+    )
+    run.add_argument(
+        "--reuse", action="store_true", help="go on with the newest run of equal parameters, if any"
+    )
+    run.add_argument("--report", action="store_true", help="build the report, too")
+    run.set_defaults(action=_run)
+
+    report = commands.add_parser("report", help="build the report of a run (default: the newest)")
+    report.add_argument("run", nargs="?", metavar="RUN")
+    report.set_defaults(action=_report)
+
+    lister = commands.add_parser("list", help="list runs side by side")
+    lister.set_defaults(action=_list)
+
+    data = commands.add_parser("data", help="download and verify FER2013").add_subparsers(
+        dest="what", metavar="fetch|verify", required=True
+    )
+    fetch = data.add_parser("fetch", help="download FER2013 into data/fer2013 and verify it")
+    fetch.set_defaults(action=_fetch)
+    verify = data.add_parser("verify", help="compare a copy with the published digests")
+    verify.add_argument("path", metavar="PATH", nargs="?", default="fer2013")
+    verify.set_defaults(action=_verify)
+
+    summary = commands.add_parser("summary", help="print a network layer by layer")
+    summary.add_argument("model", metavar="MODEL")
+    summary.set_defaults(action=_summary)
+    return main
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 is success, 2 a mistake of usage, 130 an interruption."""
+    try:
+        options = parser().parse_args(arguments)
+        options.action(options)
+    except UsageError as error:
+        print(f"fer: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("fer: interrupted; what was finished is kept (fer run --resume RUN)", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # for example `fer list | head`
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def _run(options: Any) -> None:
+    from fer_lib import params, pipeline, runs
+
+    pipeline.interruptible()
+    if options.resume:
+        if options.preset or options.data or options.given or options.reuse:
+            raise UsageError("--resume: goes with no other parameters; the run has its own in run.json")
+        run = runs.find(options.resume)
+    else:
+        given = params.parse(options.given)
+        if options.data is not None:
+            given["data"] = options.data
+        given = {
+            name: _absolute(value) if name in ("data", "test_data") else value
+            for name, value in given.items()
+        }
+        run = pipeline.start(options.preset or "section5", given, options.reuse)
+    print(run.path)
+    pipeline.execute(run)
+    if options.report:
+        _build_report(run)
+    else:
+        accuracy = run.metrics["test.accuracy"]
+        print(f"test accuracy {accuracy:.1%}; `fer report {run.name}` builds the report")
+
+
+def _absolute(data: str) -> str:
+    """Make a path independent of the folder it was typed in; names such as "bundled" stay."""
+    return str(Path(data).resolve()) if Path(data).exists() else data
+
+
+def _report(options: Any) -> None:
+    from fer_lib import runs
+
+    _build_report(runs.find(options.run) if options.run else runs.newest(tuple(runs.STAGES)))
+
+
+def _build_report(run: Any) -> None:
+    from fer_lib import report, runs
+
+    for stage in runs.STAGES:
+        if reason := run.stale_reason(stage):
+            raise UsageError(f"{run.name}: {stage} is stale ({reason}); `fer run --resume {run.name}` first")
+    built = report.build(run.path)
+    print(f"HTML    {_shown(built['html'])}")
+    print(f"PDF     {_shown(built['pdf'])}")
+    print(f"LaTeX   {_shown(built['tex'])}")
+    print(f"model   {_shown(run.model_path)}")
+    print(f"test accuracy {run.metrics['test.accuracy']:.1%}")
+
+
+def _shown(path: Path) -> str:
+    """Shorten a path as far as the current folder allows."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _list(_: Any) -> None:
+    from fer_lib import runs
+
+    header = ("run", "data", "samples", "epochs", "parameters", "test accuracy")
+    rows = [header]
+    for run in runs.every():
+        values = run.document["parameters"].get("training", {})
+        metrics = run.metrics
+        accuracy = metrics.get("test.accuracy")
+        samples = metrics.get("training.samples", values.get("train_samples"))
+        parameters = metrics.get("model.parameters")
+        rows.append(
+            (
+                run.name,
+                Path(values.get("data", "")).name or "-",
+                "-" if samples is None else f"{samples:,}",
+                str(values.get("epochs", "-")),
+                "-" if parameters is None else f"{parameters:,}",
+                "-" if accuracy is None else f"{accuracy:.1%}",
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    for row in rows:
+        left = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
+        right = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+        print("  ".join([*left, *right]))
+    if len(rows) == 1:
+        print(f"no runs yet in {runs.results_folder()}; start one with `fer run`")
+
+
+def _fetch(_: Any) -> None:
+    from fer_lib import fetch
+
+    verdict = fetch.fetch()
+    print(f"{verdict.status}: {verdict.detail}")
+
+
+def _verify(options: Any) -> None:
+    from fer_lib import verify
+
+    verdict = verify.verify(options.path)
+    for row in verdict.rows:
+        found = f"{row['found']:>6,} of {row['expected']:>6,}"
+        print(f"{row['usage']:<12} {row['class']:<9} {found}  {row['state']}")
+    print(f"{verdict.status}: {verdict.detail}")
+
+
+def _summary(options: Any) -> None:
+    from fer_lib import models
+
+    models.print_summary(models.build(options.model))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""The assignment's initial network: three convolution blocks, two dense layers, 118,531 parameters."""
+
+from typing import Any
+
+from fer_lib.augmentation import augmentation_layers
+
+IMAGE_SIZE = 64
+
+
+def build(
+    classes: int = 3,
+    dropout: float = 0.3,
+    batch_norm_momentum: float = 0.9,
+    rotation: float = 0.05,
+    zoom: float = 0.1,
+    seed: int = 0,
+) -> Any:
+    """Build the network, not compiled.
+
+    Layer names are given, not counted up, so the summary is the same however many models the process
+    has built before.
+
+    Parameters
+    ----------
+    classes : int
+        Size of the softmax; 3 in the assignment.
+    dropout : float
+        Share of units dropped after each dense layer.
+    batch_norm_momentum : float
+        How slowly the moving statistics follow. Keras' 0.99 needs some 25 epochs of 32 steps to settle,
+        and until then validation sees another network than training; 0.9 needs two.
+    rotation, zoom : float
+        See `fer_lib.augmentation.augmentation_layers`.
+    seed : int
+        Where dropout and augmentation start; the weights follow Keras' global seed.
+
+    Returns
+    -------
+    keras.Model
+        Images (n, 64, 64, 1) in [0, 255] to class probabilities (n, classes).
+    """
+    import keras
+    from keras import layers
+
+    def numbered(name: str, i: int) -> str:
+        return f"{name}_{i}" if i else name
+
+    x = inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="input")
+    x = layers.Rescaling(1 / 255, name="rescaling")(x)
+    for layer in augmentation_layers(rotation, zoom, seed):
+        x = layer(x)
+    for i, filters in enumerate((32, 64, 128)):  # (n, 64, 64, 1) -> (n, 8, 8, 128)
+        x = layers.Conv2D(filters, 3, padding="same", name=numbered("conv2d", i))(x)
+        x = layers.BatchNormalization(momentum=batch_norm_momentum, name=numbered("batch_normalization", i))(
+            x
+        )
+        x = layers.Activation("relu", name=numbered("activation", i))(x)
+        x = layers.MaxPooling2D(2, name=numbered("max_pooling2d", i))(x)
+    x = layers.GlobalAveragePooling2D(name="global_average_pooling2d")(x)  # (n, 128)
+    for i, units in enumerate((128, 64)):
+        x = layers.Dense(units, activation="relu", name=numbered("dense", i))(x)
+        x = layers.Dropout(dropout, seed=seed + 3 + i, name=numbered("dropout", i))(x)
+    outputs = layers.Dense(classes, activation="softmax", name="dense_2")(x)
+    return keras.Model(inputs, outputs, name="basic_model")

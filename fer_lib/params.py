@@ -1,0 +1,250 @@
+"""Parameters of the notebooks: names, defaults, types and ranges, each said once.
+
+The `parameters` cell of a notebook holds the same names and defaults (a test compares them both ways).
+papermill only warns at an unknown name, and YAML turns `1e-3` into a string; here both are refused.
+"""
+
+import math
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, get_type_hints
+
+from fer_lib import models
+from fer_lib.datasets import ALL_CLASSES, DEFAULT_CLASSES
+from fer_lib.files import UsageError
+
+
+def _number(default: float, low: float, high: float, why: str) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "why": why})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Which faces, and how the training side is split."""
+
+    data: str = "bundled"  # "bundled", "fer2013", or a path: image folder, CSV or archive.zip
+    classes: tuple[str, ...] = DEFAULT_CLASSES  # in this order they are labels 0, 1, 2
+    train_samples: int | None = _number(5000, 10, 10**7, "images drawn, validation included; None takes all")
+    validation_share: float = _number(0.2, 0.01, 0.9, "share of train_samples kept for validation")
+    duplicates: str = field(default="remove", metadata={"choices": ("remove", "keep")})
+    seed: int = _number(0, 0, 2**31 - 1, "draws the sample, initialises weights, shuffles, augments")
+    run: str = ""  # the run to add to; empty: the notebook chooses, and says which
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exploration(Data):
+    """Notebook 01."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Data):
+    """Notebook 02."""
+
+    model: str = field(default="basic_model", metadata={"choices": models.names})
+    epochs: int = _number(50, 1, 10_000, "passes over the training images")
+    batch_size: int = _number(128, 1, 100_000, "images a step")
+    learning_rate: float = _number(1e-3, 1e-8, 10, "of Adam")
+    dropout: float = _number(0.3, 0, 0.95, "after each dense layer")
+    batch_norm_momentum: float = _number(0.9, 0, 0.9999, "of the moving mean and variance")
+    rotation: float = _number(0.05, 0, 0.5, "share of a full turn")
+    zoom: float = _number(0.1, 0, 0.9, "largest change of scale")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overfitting:
+    """Notebook 03."""
+
+    window: int = _number(5, 1, 1000, "epochs over which validation loss is smoothed")
+    patience: int = _number(5, 1, 1000, "epochs for which it must stay above its minimum")
+    min_delta: float = _number(0.0, 0, 100, "how far above")
+    run: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Notebook 04."""
+
+    test_data: str = ""  # empty: the test part of the run's own data
+    run: str = ""
+
+
+STAGES: dict[str, type] = {
+    "exploration": Exploration,
+    "training": Training,
+    "overfitting": Overfitting,
+    "evaluation": Evaluation,
+}
+
+
+def section5() -> dict[str, Any]:
+    """Train the assignment's network with the assignment's settings.
+
+    Command: `fer run --preset section5 --data fer2013`. Every parameter has its default.
+    """
+    return {}
+
+
+def smoke() -> dict[str, Any]:
+    """See that everything works: 300 images, 3 epochs, a result that means nothing.
+
+    Command: `fer run --preset smoke`.
+    """
+    return {"train_samples": 300, "epochs": 3, "batch_size": 32, "window": 3, "patience": 2}
+
+
+PRESETS = {"section5": section5, "smoke": smoke}
+
+
+def names(stage: str | None = None) -> list[str]:
+    """Names of the parameters of one stage, or of all."""
+    stages = [stage] if stage else STAGES
+    return list(dict.fromkeys(f.name for s in stages for f in fields(STAGES[s])))
+
+
+def defaults(stage: str) -> dict[str, Any]:
+    """Default of each parameter of a stage."""
+    return {f.name: f.default for f in fields(STAGES[stage]) if f.default is not MISSING}
+
+
+def collect(stage: str, values: dict[str, Any]) -> Any:
+    """Build a stage's parameters from a notebook's variables, checking each.
+
+    Parameters
+    ----------
+    stage : str
+        One of `STAGES`.
+    values : dict
+        `globals()` of the notebook; other names are ignored.
+
+    Raises
+    ------
+    UsageError
+        If a value has the wrong type or is out of range.
+    """
+    known = {name: values[name] for name in names(stage) if name in values}
+    return build(stage, known)
+
+
+def build(stage: str, values: dict[str, Any]) -> Any:
+    """Build a stage's parameters; unknown names, wrong types and values out of range are refused.
+
+    Raises
+    ------
+    UsageError
+        Naming the parameter and what is allowed.
+    """
+    cls = STAGES[stage]
+    check_names(values, names(stage))
+    hints = get_type_hints(cls)
+    checked = {
+        f.name: _check(f.name, values[f.name], hints[f.name], f.metadata)
+        for f in fields(cls)
+        if f.name in values
+    }
+    return cls(**checked)
+
+
+def check_names(values: dict[str, Any], valid: list[str]) -> None:
+    """Refuse names that are not parameters, giving the valid ones."""
+    for name in values:
+        if name not in valid:
+            raise UsageError(f"parameter {name!r}: unknown; valid names are {', '.join(sorted(valid))}")
+
+
+def _check(name: str, value: Any, hint: Any, metadata: Any) -> Any:
+    def refuse(expected: str) -> UsageError:
+        return UsageError(f"parameter {name} = {value!r}: expected {expected}")
+
+    if name == "classes":
+        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+            raise refuse("a list of class names")
+        unknown = [item for item in value if item not in ALL_CLASSES]
+        if unknown or len(set(value)) != len(value) or len(value) < 2:
+            raise refuse(f"two or more different names of {', '.join(ALL_CLASSES)}")
+        return tuple(value)
+    if hint is str:
+        if not isinstance(value, str) or "\0" in value or "\n" in value:
+            raise refuse("one line of text")
+        choices = metadata.get("choices")
+        choices = choices() if callable(choices) else choices
+        if choices and value not in choices:
+            raise refuse(f"one of {', '.join(choices)}")
+        return value
+    if value is None and hint == (int | None):
+        return None
+    whole = hint in (int, int | None)
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int if whole else (int, float))
+        or not math.isfinite(value)
+    ):
+        raise refuse("a whole number" if whole else "a number")
+    if not metadata["low"] <= value <= metadata["high"]:
+        raise refuse(f"{metadata['low']} to {metadata['high']} ({metadata['why']})")
+    return value if whole else float(value)
+
+
+def parse(assignments: list[str]) -> dict[str, Any]:
+    """Read `name=value` as given on the command line, by the type of the parameter.
+
+    `null` or `none` is None; classes are separated by commas. Values are data, never code.
+
+    Raises
+    ------
+    UsageError
+        At a missing `=`, an unknown name, or a value that is not of its type.
+    """
+    hints = {key: hint for cls in STAGES.values() for key, hint in get_type_hints(cls).items()}
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"-p {assignment}: expected name=value, for example -p epochs=10")
+        check_names({name: None}, [n for n in names() if n != "run"])
+        hint = hints[name]
+        if name == "classes":
+            values[name] = [item.strip() for item in text.split(",")]
+        elif hint is str:
+            values[name] = text
+        elif text.lower() in ("null", "none") and hint == (int | None):
+            values[name] = None
+        else:
+            kind = float if hint is float else int
+            try:
+                values[name] = kind(text.replace("_", "")) if kind is int else kind(text)
+            except ValueError:
+                expected = "a number" if kind is float else "a whole number"
+                raise UsageError(f"parameter {name} = {text!r}: expected {expected}") from None
+    return values
+
+
+def resolve(preset: str, given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Parameters of every stage: defaults, then the preset's, then those given.
+
+    Returns
+    -------
+    dict
+        Stage to plain values, without `run`.
+
+    Raises
+    ------
+    UsageError
+        At an unknown preset or parameter, a wrong type, or a value out of range.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"preset {preset!r}: unknown; choose one of {', '.join(PRESETS)}")
+    values = PRESETS[preset]() | given
+    check_names(values, [name for name in names() if name != "run"])
+    resolved = {}
+    for stage in STAGES:
+        chosen = build(stage, {name: value for name, value in values.items() if name in names(stage)})
+        resolved[stage] = plain(chosen)
+    return resolved
+
+
+def plain(chosen: Any) -> dict[str, Any]:
+    """Plain values of a stage's parameters, as JSON and papermill take them, without `run`."""
+    values = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in asdict(chosen).items()
+    }
+    values.pop("run")
+    return values

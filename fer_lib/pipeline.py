@@ -1,0 +1,167 @@
+"""The stages of a run, executed by papermill one after the other, each skipped where nothing has changed."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from fer_lib import params, runs
+from fer_lib.files import UsageError, atomic_path
+from fer_lib.quiet import stderr_to
+
+
+def start(preset: str, given: dict[str, Any], reuse: bool = False) -> runs.Run:
+    """Make a run with resolved parameters, or find the newest that has the same.
+
+    Parameters
+    ----------
+    preset : str
+        One of `params.PRESETS`.
+    given : dict
+        Parameters that differ from the preset's.
+    reuse : bool
+        Take the newest run with equal parameters, if there is one, instead of a new one.
+
+    Raises
+    ------
+    UsageError
+        At a parameter that is not allowed, or data that cannot be found, before anything is written.
+    """
+    from fer_lib import datasets
+
+    resolved = params.resolve(preset, given)
+    for source in (resolved["training"]["data"], resolved["evaluation"]["test_data"]):
+        if source:
+            datasets.resolve(source)
+    if reuse:
+        for run in runs.every():
+            if run.document["parameters"] == resolved:
+                return run
+    training = resolved["training"]
+    run = runs.create(f"{training['model']}_{training['epochs']}_epochs")
+    run.update(parameters=resolved)
+    return run
+
+
+def execute(run: runs.Run) -> None:
+    """Execute the stages of a run that are not up to date; print a line a stage and a line an epoch.
+
+    Raises
+    ------
+    UsageError
+        If a cell fails: names the notebook, the cell and the error; the executed notebook is kept.
+    """
+    with _exclusive(run):
+        total = len(runs.STAGES)
+        for number, stage in enumerate(runs.STAGES, 1):
+            label = f"[{number}/{total}] {runs.STAGES[stage].notebook}"
+            if run.stale_reason(stage) is None:
+                print(f"{label:<24} unchanged", flush=True)
+                continue
+            print(f"{label:<24} …", flush=True)
+            clock = time.perf_counter()
+            _execute_stage(run, stage)
+            print(f"{label:<24} {time.perf_counter() - clock:.0f} s", flush=True)
+
+
+def _execute_stage(run: runs.Run, stage: str) -> None:
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    executed = run.path / "notebooks" / f"{runs.STAGES[stage].notebook}.ipynb"
+    executed.parent.mkdir(exist_ok=True)
+    values = run.document["parameters"][stage] | {"run": str(run.path)}
+    log = executed.with_name("kernel.log")
+    with (
+        TemporaryDirectory(prefix="fer-") as folder,
+        stderr_to(log),
+        _progress_lines(),
+        atomic_path(executed) as temporary,
+    ):
+        # Sockets in a folder of their own: several runs at once would race for TCP ports.
+        sockets = {"transport": "ipc", "ip": f"{folder}/k", "connection_file": f"{folder}/kernel.json"}
+        try:
+            papermill.execute_notebook(
+                str(runs.notebook_path(stage)),
+                str(temporary),
+                parameters=values,
+                cwd=str(runs.ROOT),
+                kernel_name="python3",
+                progress_bar=False,
+                log_output=False,
+                config=Config(KernelManager=sockets),
+            )
+        except PapermillExecutionError as error:
+            temporary.replace(executed)
+            raise UsageError(_failure(stage, executed, error)) from error
+        except RuntimeError as error:  # nbclient's DeadKernelError among them
+            raise UsageError(
+                f"{runs.STAGES[stage].notebook}: the kernel died ({error}; see {log})"
+            ) from error
+
+
+def _failure(stage: str, executed: Path, error: Any) -> str:
+    what = f"{error.ename}: {error.evalue}" if error.ename != "UsageError" else str(error.evalue)
+    what = " ".join(what.split())
+    return (
+        f"{runs.STAGES[stage].notebook}, cell {error.exec_count}: {what} "
+        f"(see {executed}; then `fer run --resume {executed.parent.parent.name}`)"
+    )
+
+
+@contextmanager
+def _exclusive(run: runs.Run) -> Iterator[None]:
+    """Keep two processes from filling the same run."""
+    import fcntl
+
+    with open(run.path / ".lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{run.name}: another process is filling this run; wait for it") from None
+        yield
+
+
+@contextmanager
+def _progress_lines() -> Iterator[None]:
+    """Print what a kernel writes to the file FER_PROGRESS, line by line."""
+    with TemporaryDirectory(prefix="fer-") as folder:
+        file = Path(folder) / "progress"
+        file.touch()
+        before = os.environ.get("FER_PROGRESS")
+        os.environ["FER_PROGRESS"] = str(file)
+        done = threading.Event()
+
+        def follow() -> None:
+            with open(file, encoding="utf-8") as handle:
+                while True:
+                    finished = done.is_set()
+                    for line in handle:
+                        print(f"      {line.rstrip()}", flush=True)
+                    if finished:
+                        return
+                    done.wait(0.3)
+
+        follower = threading.Thread(target=follow, daemon=True)
+        follower.start()
+        try:
+            yield
+        finally:
+            done.set()
+            follower.join(5)
+            if before is None:
+                os.environ.pop("FER_PROGRESS", None)
+            else:
+                os.environ["FER_PROGRESS"] = before
+
+
+def interruptible() -> None:
+    """Treat SIGTERM as Ctrl-C, so that kernels are shut down and temporary files removed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

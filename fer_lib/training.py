@@ -1,0 +1,316 @@
+"""Compile and fit; a checkpoint per epoch; going on after an interruption as if there had been none."""
+
+import io
+import json
+import os
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fer_lib import quiet
+from fer_lib.files import UsageError, atomic_path, write_text
+
+HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+
+
+def prepare(images: np.ndarray, size: int) -> np.ndarray:
+    """Bring faces to the network's input.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (n, height, width)
+        Grey images.
+    size : int
+        Height and width (pixels) to resize to, bilinearly.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, size, size, 1)
+        Still in [0, 255]: scaling is the network's own first layer, so that a saved model takes photographs.
+    """
+    quiet.import_tensorflow()
+    import tensorflow as tf
+
+    prepared = np.empty((len(images), size, size, 1), np.float32)
+    for start in range(0, len(images), 1024):  # in pieces: a whole set at once would be held twice over
+        part = images[start : start + 1024, ..., np.newaxis]
+        prepared[start : start + 1024] = tf.image.resize(part, (size, size)).numpy()
+    return prepared
+
+
+def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Labels (n,) as rows of the identity matrix, float32 (n, classes), for categorical cross-entropy."""
+    return np.eye(classes, dtype=np.float32)[labels]
+
+
+def seed_everything(seed: int) -> None:
+    """Make what follows repeatable to the byte on one machine: random numbers and order of summation."""
+    quiet.import_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def compile_model(model: Any, learning_rate: float = 1e-3) -> Any:
+    """Adam and categorical cross-entropy, as the assignment asks; returns the model."""
+    import keras
+
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate), loss="categorical_crossentropy", metrics=["accuracy"]
+    )
+    return model
+
+
+def batches(images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, epochs: range) -> Any:
+    """Batches of the given epochs, each epoch in an order that depends on (seed, epoch) alone.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of (images (batch, size, size, 1), labels (batch, classes)); an epoch's last batch may be smaller.
+    """
+    import tensorflow as tf
+
+    images, labels = tf.constant(images), tf.constant(labels)
+
+    def one_epoch(epoch: Any) -> Any:
+        key = tf.stack([tf.constant(seed, tf.int64), epoch])
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed=key)
+        chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+        return chosen.map(lambda index: (tf.gather(images, index), tf.gather(labels, index)))
+
+    return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one_epoch).prefetch(2)
+
+
+def fit(
+    model: Any,
+    training: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    folder: Path,
+    progress: Callable[[list[dict[str, float]], float], None] | None = None,
+) -> list[dict[str, float]]:
+    """Train a compiled model; a run that was interrupted goes on where its last whole epoch ended.
+
+    After each epoch `folder` holds `checkpoints/epoch_<n>.keras`, `history.csv`, and
+    `checkpoints/state.npz` (weights, optimizer, history) from which the next call goes on. Shuffling,
+    dropout and augmentation are keyed by (seed, epoch), so the interrupted run ends with the bytes of
+    the uninterrupted one.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled.
+    training, validation : tuple of ndarray
+        Images (n, size, size, 1) float32 in [0, 255] and one-hot labels (n, classes) float32.
+    epochs, batch_size, seed : int
+        As they say.
+    folder : Path
+        The run's folder.
+    progress : callable, optional
+        Called after each epoch with the history so far and the seconds the epoch took.
+
+    Returns
+    -------
+    list of dict
+        One row an epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy.
+
+    Raises
+    ------
+    UsageError
+        If the loss is no longer a number, or the saved state is of another network.
+    """
+    import keras
+
+    checkpoints = folder / "checkpoints"
+    history = _restore(model, checkpoints / "state.npz")
+    clock = time.perf_counter()
+
+    class EpochEnd(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            _key_random_layers(model, seed, epoch)
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            nonlocal clock
+            row = {"epoch": epoch + 1} | {name: float(logs[name]) for name in HISTORY_COLUMNS[1:]}
+            if not np.isfinite([row["loss"], row["val_loss"]]).all():
+                raise UsageError(f"epoch {epoch + 1}: the loss is not a number any more; lower learning_rate")
+            history.append(row)
+            save_model(model, checkpoints / f"epoch_{epoch + 1:03d}.keras")
+            write_history(folder / "history.csv", history)
+            _save_state(model, history, checkpoints / "state.npz")
+            seconds, clock = time.perf_counter() - clock, time.perf_counter()
+            if progress:
+                progress(history, seconds)
+
+    if len(history) < epochs:
+        model.fit(
+            batches(*training, batch_size, seed, range(len(history), epochs)),
+            initial_epoch=len(history),
+            epochs=epochs,
+            steps_per_epoch=-(-len(training[0]) // batch_size),
+            validation_data=validation,
+            validation_batch_size=batch_size,
+            callbacks=[EpochEnd()],
+            shuffle=False,  # `batches` does it, keyed by epoch
+            verbose=0,
+        )
+    (checkpoints / "state.npz").unlink(missing_ok=True)
+    return history
+
+
+def _key_random_layers(model: Any, seed: int, epoch: int) -> None:
+    """Start every random layer's stream at (seed + the layer's place, epoch)."""
+    place = 0
+    for layer in model.layers:
+        generator = getattr(layer, "seed_generator", None)
+        if generator is not None:
+            place += 1
+            generator.state.assign(np.array([1000 * seed + place, epoch * 1_000_000], generator.state.dtype))
+
+
+def _variables(model: Any) -> list[Any]:
+    return [*model.weights, *model.optimizer.variables]
+
+
+def _save_state(model: Any, history: list[dict[str, float]], path: Path) -> None:
+    arrays = {f"v{i}": np.asarray(variable) for i, variable in enumerate(_variables(model))}
+    with atomic_path(path) as temporary:
+        np.savez(temporary, history=np.array(json.dumps(history)), **arrays)
+
+
+def _restore(model: Any, path: Path) -> list[dict[str, float]]:
+    if not path.exists():
+        return []
+    model.optimizer.build(model.trainable_variables)
+    variables = _variables(model)
+    try:
+        with np.load(path, allow_pickle=False) as state:
+            arrays = [state[f"v{i}"] for i in range(len(variables))]
+            history = json.loads(str(state["history"]))
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path}: not a state of this network ({error}); start a new run") from error
+    return history
+
+
+def write_history(path: Path, history: list[dict[str, float]]) -> None:
+    """Write one line an epoch, floats in full, so that equal runs give equal bytes."""
+    lines = [
+        ",".join(HISTORY_COLUMNS),
+        *(",".join(repr(row[name]) for name in HISTORY_COLUMNS) for row in history),
+    ]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def save_model(model: Any, path: Path) -> None:
+    """Save a `.keras` file whose bytes depend on the model alone (Keras writes the time of day into it)."""
+    with atomic_path(path) as temporary:
+        model.save(temporary, include_optimizer=False)
+        with zipfile.ZipFile(temporary) as archive:
+            members = {name: archive.read(name) for name in sorted(archive.namelist())}
+        metadata = json.loads(members["metadata.json"])
+        metadata.pop("date_saved", None)
+        members["metadata.json"] = json.dumps(metadata, sort_keys=True).encode()
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(zipfile.ZipInfo(name), data)
+        temporary.write_bytes(buffer.getvalue())
+
+
+def load_model(path: Path) -> Any:
+    """Load a `.keras` file without running code from it.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file, or it is not a model.
+    """
+    quiet.import_tensorflow()
+    import keras
+
+    if not Path(path).is_file():
+        raise UsageError(f"{path}: no such model; run 03_overfitting, which saves it")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever the broken part of the file makes it raise
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UsageError(f"{path}: not a model that can be opened safely ({reason[0][:200]})") from error
+
+
+def check_evaluation(model: Any, images: np.ndarray, labels: np.ndarray, metrics: dict[str, Any]) -> None:
+    """Compare Keras' own evaluation with ours; they are computed along different ways.
+
+    Parameters
+    ----------
+    model : keras.Model
+    images : ndarray, shape (n, size, size, 1)
+    labels : ndarray of int, shape (n,)
+    metrics : dict
+        Of `fer_lib.evaluation.evaluate`.
+
+    Raises
+    ------
+    RuntimeError
+        If accuracy differs by an image, or loss by more than float32 can explain.
+    """
+    compile_model(model)
+    keras_says = model.evaluate(
+        images, one_hot(labels, model.output_shape[-1]), batch_size=256, verbose=0, return_dict=True
+    )
+    same = np.isclose(keras_says["accuracy"], metrics["accuracy"], rtol=0, atol=1e-6)
+    if not (same and np.isclose(keras_says["loss"], metrics["loss"], rtol=1e-3, atol=1e-4)):
+        raise RuntimeError(
+            f"Keras' evaluation {keras_says} is not ours {metrics['accuracy'], metrics['loss']}"
+        )
+    print("Keras' own evaluation agrees")
+
+
+class EpochProgress:
+    """Show training as it goes: a live line in the notebook, and a line an epoch for the one who waits.
+
+    `fer run` names a file in the environment variable FER_PROGRESS and prints what is written there.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        from IPython.display import display
+
+        self.epochs = epochs
+        self.seconds: list[float] = []
+        self.handle = display(_Text("waiting for the first epoch"), display_id=True)
+
+    def __call__(self, history: list[dict[str, float]], seconds: float) -> None:
+        """Take the history so far and the seconds of its last epoch."""
+        self.seconds.append(seconds)
+        row, done, digits = history[-1], len(history), len(str(self.epochs))
+        left = (self.epochs - done) * sum(self.seconds[-5:]) / len(self.seconds[-5:])
+        line = (
+            f"epoch {done:>{digits}}/{self.epochs}  loss {row['loss']:.3f}"
+            f"  accuracy {row['accuracy']:.3f}  val_loss {row['val_loss']:.3f}"
+            f"  val_accuracy {row['val_accuracy']:.3f}"
+        )
+        if file := os.environ.get("FER_PROGRESS"):
+            with open(file, "a", encoding="utf-8") as handle:
+                handle.write(f"{line}  {seconds:.1f} s, {left // 60:.0f}:{left % 60:02.0f} left\n")
+        if self.handle:
+            bar = "█" * round(30 * done / self.epochs)
+            self.handle.update(_Text(f"{bar:░<30}  {line}"))
+
+
+class _Text:
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text

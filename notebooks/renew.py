@@ -1,0 +1,83 @@
+"""Renew committed outputs: of the notebooks (from the newest full run), or of the tests' references.
+
+python notebooks/renew.py notebooks     after `fer run` on the bundled faces
+python notebooks/renew.py references    executes all four at smoke size
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from fer_lib import params, runs
+from fer_lib.files import UsageError, sha256_of, write_text
+
+REFERENCES = runs.ROOT / "tests" / "references"
+
+
+def stamped(notebook: Any, source: Any) -> Any:
+    """Remember which code the outputs belong to, and forget who executed it when."""
+    notebook.metadata = source.metadata.copy() | {"fer": {"code": sha256_of(runs.notebook_code(source))}}
+    for cell in notebook.cells:
+        for key in ("papermill", "execution", "jupyter"):
+            cell.metadata.pop(key, None)
+    return notebook
+
+
+def read(path: Path) -> Any:
+    """Read a notebook."""
+    return nbformat.read(path, as_version=4)
+
+
+def renew_notebooks() -> None:
+    """Put the outputs of the newest full run on the bundled faces into notebooks/."""
+    wanted = params.resolve("section5", {})
+    run = next((run for run in runs.every() if run.document["parameters"] == wanted), None)
+    if run is None:
+        raise UsageError("no run of the default parameters; `fer run` first")
+    for stage in runs.STAGES:
+        if reason := run.stale_reason(stage):
+            raise UsageError(f"{run.name}: {stage} is stale ({reason}); `fer run --resume {run.name}` first")
+        path = runs.notebook_path(stage)
+        source, executed = read(path), read(run.path / "notebooks" / path.name)
+        cells = [c for c in executed.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+        for cell, done in zip(source.cells, cells, strict=True):
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = done.outputs, done.execution_count
+        write_text(path, nbformat.writes(stamped(source, source)) + "\n")
+        print(path)
+
+
+def renew_references() -> None:
+    """Execute the notebooks at smoke size into tests/references/."""
+    import papermill
+
+    REFERENCES.mkdir(exist_ok=True)
+    values = params.resolve("smoke", {})
+    with tempfile.TemporaryDirectory() as results:
+        os.environ["FER_RESULTS"] = results
+        for stage, kind in runs.STAGES.items():
+            path = REFERENCES / f"{kind.notebook}.ipynb"
+            papermill.execute_notebook(
+                runs.notebook_path(stage),
+                path,
+                parameters=values[stage],
+                kernel_name="python3",
+                progress_bar=False,
+            )
+            executed = stamped(read(path), read(runs.notebook_path(stage)))
+            for cell in executed.cells:
+                if "nbval-ignore-output" in cell.metadata.get("tags", []):
+                    cell.outputs = []  # nothing is compared here, so nothing is kept
+            write_text(path, nbformat.writes(executed) + "\n")
+            print(path)
+
+
+if __name__ == "__main__":
+    try:
+        {"notebooks": renew_notebooks, "references": renew_references}[sys.argv[1]]()
+    except UsageError as error:
+        sys.exit(f"renew: {error}")

@@ -1,0 +1,627 @@
+"""The report: from a run directory to HTML, PDF and LaTeX, with every number cited by key.
+
+`synthetic_run` makes fixture data: invented numbers and placeholder figures in the shape of a real run.
+"""
+
+import csv
+import html
+import json
+import re
+import shutil
+import subprocess
+import time
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from fer_lib import report
+from fer_lib.files import UsageError
+
+CLASSES = ("neutral", "happy", "surprise")
+CREATED = 1_760_000_000
+NAME = f"basic_model_50_epochs_timestamp_{CREATED}"
+FIGURES = (
+    "counts mean_faces brightness augmentation loss accuracy gap confusion_matrix per_class calibration "
+    "mistakes attention"
+).split()
+HOSTILE = (
+    "<script>alert(1)</script>",
+    r"$\input{/etc/passwd}$",
+    '#eval("1") #panic()',
+    "a_b^c % d & e ~ f {g} \\ h",
+    "= heading",
+    "- item",
+    "1. one",
+    "/ term: x",
+    "*bold* `raw` @nobody <label> [link](x)",
+    "//comment /*open",
+    ".field",
+    "(call)(1)[content]",
+    "naïve façade Ωδ 漢字 😀 עברית",
+    '"><img src=x onerror=alert(1)>',
+    "]{metric=test.accuracy} :::",
+    "_" * 70,
+)
+
+
+def synthetic_metrics() -> dict:
+    """Invented metrics under the keys of a real run."""
+    shares = {"images": 4000, "validation_images": 1000, "samples": 5000}
+    metrics = {
+        "data.source": "FER2013 image folder /home/student/fer2013",
+        "data.verdict": "authentic",
+        "data.verdict_detail": "all 3 classes equal the published digests",
+        "data.digest": "9f2c" * 16,
+        "data.classes": ", ".join(CLASSES),
+        "data.image_size": "48x48",
+        "data.available.total": 15351,
+        "data.test.total": 3838,
+        "data.removed.duplicates_within_training": 812,
+        "data.removed.leaks_into_test": 193,
+        "data.removed.label_conflicts": 24,
+        "data.removed.total": 1029,
+        "data.seed": 0,
+        "model.name": "basic_model",
+        "model.parameters": 118531,
+        "model.trainable": 118083,
+        "model.non_trainable": 448,
+        "model.limit": 150000,
+        "model.input": "64x64x1",
+        "training.optimizer": "Adam",
+        "training.learning_rate": 0.001,
+        "training.loss": "categorical cross-entropy",
+        "training.epochs": 50,
+        "training.batch_size": 128,
+        "training.steps_per_epoch": 32,
+        "training.validation_share": 0.2,
+        "training.final_loss": 0.5123,
+        "training.final_accuracy": 0.7911,
+        "training.final_val_loss": 0.6034,
+        "training.final_val_accuracy": 0.7431,
+        "overfitting.found": True,
+        "overfitting.onset_epoch": 43,
+        "overfitting.best_epoch": 41,
+        "overfitting.rule": "Over-fitting begins at the first epoch after the minimum of the smoothed "
+        "validation loss from which it stays above that minimum for 5 epochs.",
+        "overfitting.loss": 0.5432,
+        "overfitting.accuracy": 0.7788,
+        "overfitting.val_loss": 0.5871,
+        "overfitting.val_accuracy": 0.7524,
+        "overfitting.gap": 0.0439,
+        "overfitting.final_gap": -0.0911,
+        "overfitting.model_file": f"results/{NAME}.keras",
+        "overfitting.sentence": "Over-fitting begins at epoch 43: from there the validation loss stays up.",
+        "test.images": 3838,
+        "test.accuracy": 0.73913,
+        "test.accuracy_low": 0.72504,
+        "test.accuracy_high": 0.75279,
+        "test.loss": 0.61234,
+        "test.loss_low": 0.58991,
+        "test.loss_high": 0.63477,
+        "test.balanced_accuracy": 0.7312,
+        "test.majority_class": "happy",
+        "test.majority_accuracy": 0.4622,
+        "test.macro_f1": 0.72817,
+        "test.ece": 0.03219,
+        "test.target": 0.6,
+        "test.target_reached": True,
+        "test.target_sentence": "The target of 60 % is reached: the whole interval lies above it.",
+        "test.twins.images": 204,
+        "test.twins.accuracy": None,
+        "test.without_twins.images": 3634,
+        "test.without_twins.accuracy": 0.7367,
+    }
+    return metrics | {f"training.{key}": value for key, value in shares.items()}
+
+
+def synthetic_tables() -> dict[str, list[tuple]]:
+    layers = [("input_layer", "InputLayer", "(None, 64, 64, 1)", 0)]
+    layers += [
+        (name, kind, "(None, 64, 64, 1)", 0)
+        for name, kind in (("rescaling", "Rescaling"), ("random_flip", "RandomFlip"))
+    ]
+    for i, (size, filters, count) in enumerate(((64, 32, 320), (32, 64, 18496), (16, 128, 73856))):
+        suffix = f"_{i}" if i else ""
+        shape = f"(None, {size}, {size}, {filters})"
+        layers.append((f"conv2d{suffix}", "Conv2D", shape, count))
+        layers.append((f"batch_normalization{suffix}", "BatchNormalization", shape, 4 * filters))
+        layers.append((f"activation{suffix}", "Activation", shape, 0))
+        layers.append(
+            (f"max_pooling2d{suffix}", "MaxPooling2D", f"(None, {size // 2}, {size // 2}, {filters})", 0)
+        )
+    layers.append(("global_average_pooling2d", "GlobalAveragePooling2D", "(None, 128)", 0))
+    layers += [("dense", "Dense", "(None, 128)", 16512), ("dropout", "Dropout", "(None, 128)", 0)]
+    layers += [("dense_1", "Dense", "(None, 64)", 8256), ("dropout_1", "Dropout", "(None, 64)", 0)]
+    layers.append(("dense_2", "Dense", "(None, 3)", 195))
+    values = (0.7123456, 0.68, 0.7402)
+    interval = [f"{name}{end}" for name in ("precision", "recall", "f1") for end in ("", "_low", "_high")]
+    return {
+        "summary": [("layer", "type", "output shape", "parameters"), *layers],
+        "configuration": [
+            ("setting", "value"),
+            ("input", "64x64x1"),
+            ("optimiser", "Adam"),
+            ("learning rate", 0.001),
+            ("loss", "categorical cross-entropy"),
+            ("epochs", 50),
+            ("batch size", 128),
+            ("augmentation", "horizontal flip, rotation up to 0.05 turns, zoom up to 0.1"),
+        ],
+        "counts": [
+            ("class", "available", "removed", "training", "validation", "test"),
+            ("neutral", 4965, 301, 1333, 333, 1233),
+            ("happy", 7215, 402, 1333, 333, 1774),
+            ("surprise", 3171, 326, 1334, 334, 831),
+            ("total", 15351, 1029, 4000, 1000, 3838),
+        ],
+        "per_class": [
+            ("class", "images", "predicted", *interval),
+            *((name, 1233 + i, 1200 + i, *(values * 3)) for i, name in enumerate(CLASSES)),
+        ],
+        "requirements": [
+            ("requirement", "required", "measured", "passed"),
+            ("parameters", "at most 150,000", "118,531", True),
+            ("images for training and validation", "5,000", "5,000", True),
+            ("model saved before over-fitting", "yes", "epoch 41, over-fitting from epoch 43", True),
+            ("test accuracy", "at least 60 %", "73.9 % (72.5 to 75.3 %)", False),
+        ],
+    }
+
+
+def synthetic_run(folder: Path, figures: tuple[str, ...] = tuple(FIGURES)) -> Path:
+    """Write a run directory of invented numbers and placeholder figures; return it."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    for part in ("figures", "tables"):
+        (folder / part).mkdir(parents=True)
+    write_json(folder / "metrics.json", synthetic_metrics())
+    run = {
+        "name": NAME,
+        "created": CREATED,
+        "parameters": {
+            "exploration": {"classes": list(CLASSES), "data": "fer2013", "seed": 0},
+            "training": {
+                "epochs": 50,
+                "learning_rate": 0.001,
+                "seed": 0,
+                "momentum": 0.9,
+                "train_samples": None,
+            },
+        },
+        "stages": {"training": {"status": "done", "seconds": 411.7}},
+        "versions": {"keras": "3.15.0", "numpy": "2.4.0", "python": "3.11.9", "tensorflow": "2.21.0"},
+        "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
+        "data": {"source": "fer2013", "digest": "9f2c" * 16, "verdict": "authentic", "detail": "x"},
+    }
+    write_json(folder / "run.json", run)
+    for name, rows in synthetic_tables().items():
+        with open(folder / "tables" / f"{name}.csv", "w", encoding="utf-8", newline="") as handle:
+            csv.writer(handle).writerows(rows)
+    with matplotlib.rc_context({"svg.hashsalt": "fixed"}):
+        for first, height in enumerate((3.2, 2.4, 4.2)):
+            figure = Figure(figsize=(6.2, height), layout="constrained")
+            axes = figure.subplots()
+            axes.plot(range(1, 51), [0.5 + 1 / (1 + x / 9) for x in range(50)])
+            axes.set(xlabel="epoch", ylabel="value", title="placeholder figure of a test")
+            for kind, date in (("svg", "Date"), ("pdf", "CreationDate")):
+                drawn = folder / "figures" / f"{figures[first]}.{kind}"
+                figure.savefig(drawn, metadata={date: None})
+                for name in figures[first + 3 :: 3]:
+                    shutil.copy(drawn, folder / "figures" / f"{name}.{kind}")
+    return folder
+
+
+def write_json(path: Path, value: dict) -> None:
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def template_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give one synthetic run without a report; do not write into it."""
+    return synthetic_run(tmp_path_factory.mktemp("template") / NAME)
+
+
+@pytest.fixture
+def run_dir(template_run: Path, tmp_path: Path) -> Path:
+    """Give a copy of the synthetic run, in a path with a blank and a letter beyond ASCII."""
+    return Path(shutil.copytree(template_run, tmp_path / "Läufe und mehr" / NAME))
+
+
+@pytest.fixture(scope="session")
+def built(template_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Give a built report; do not write into it."""
+    return report.build(shutil.copytree(template_run, tmp_path_factory.mktemp("built") / NAME))
+
+
+def edit(path: Path, **changes: object) -> None:
+    """Change entries of a JSON file; a double underscore in a name stands for a full stop."""
+    content = json.loads(path.read_text())
+    write_json(path, content | {key.replace("__", "."): value for key, value in changes.items()})
+
+
+def tool(name: str, what: str) -> str:
+    """Return the path of a program, or skip loudly."""
+    if found := shutil.which(name):
+        return found
+    message = f"NOT TESTED, {what}: {name} is not installed"
+    warnings.warn(message, stacklevel=2)
+    pytest.skip(message)
+
+
+def pdf_text(pdf: Path) -> str:
+    """Return the text of a PDF, blanks squeezed and hyphenation undone."""
+    command = [tool("pdftotext", "the text of report.pdf"), str(pdf), "-"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return " ".join(text.replace("-\n", "-").split())
+
+
+def small(tmp_path: Path, body: str) -> Path:
+    """Write a short report that cites only what `body` does."""
+    path = tmp_path / "short.md"
+    path.write_text(
+        f"---\ntitle: Short\nlang: en-GB\n---\n\n# First part {{#first}}\n\n{body}\n", encoding="utf-8"
+    )
+    return path
+
+
+def as_html(run_dir: Path, source: Path = report.SOURCE) -> str:
+    """Convert to HTML only, which is all that many a test needs."""
+    return report._pandoc("html", source, run_dir, report._read_run(run_dir)[1])
+
+
+# ------------------------------------------------------------------------------------------------ the report
+
+
+def test_numbers_of_metrics_json_stand_in_all_three_outputs(built: dict[str, Path]) -> None:
+    page, tex = (built[name].read_text(encoding="utf-8") for name in ("html", "tex"))
+    visible = " ".join(re.sub(r"<[^>]+>", "", page.split("<body>")[1]).split())
+    plain_tex = " ".join(tex.replace("\\%", "%").replace("{}", "").split())
+    expected = (
+        "118,531",
+        "118,083",
+        "73.9%",
+        "72.5% to 75.3%",
+        "0.612",
+        "15,351",
+        "1,029",
+        "−0.091",
+        "+0.044",
+    )
+    expected += ("71.2%\u00a0(68.0–74.0%)", "The target of 60 % is reached")
+    for number in expected:
+        assert number.replace("\u00a0", " ") in visible
+        assert number in plain_tex.replace("--", "–").replace("~", "\u00a0")
+    text = pdf_text(built["pdf"])
+    for number in expected:
+        assert number.replace("\u00a0", " ") in text
+
+
+def test_figures_and_tables_are_numbered_alike_and_linked(built: dict[str, Path]) -> None:
+    page, tex = (built[name].read_text(encoding="utf-8") for name in ("html", "tex"))
+    for n, name in enumerate(("loss", "accuracy", "gap", "per_class", "confusion_matrix"), 1):
+        assert f'<a href="#fig:{name}">Figure\u00a0{n}</a>' in page
+        assert f"Figure~\\ref{{fig:{name}}}" in tex
+        assert f"Figure {n}." in re.sub(r"<[^>]+>", "", page)
+    assert tex.count("\\begin{figure}") == page.count("<figure ") == len(FIGURES)
+    assert tex.count("\\label{tbl:") == page.count("<table ") == 10
+    text = pdf_text(built["pdf"])
+    assert f"Figure {len(FIGURES)}. Brightness and contrast" in text
+    assert "(Table 8)" in text
+
+
+def test_html_is_accessible_and_self_contained(built: dict[str, Path]) -> None:
+    page = built["html"].read_text(encoding="utf-8")
+    assert '<html lang="en-GB">' in page
+    images = re.findall(r"<img [^>]*>", page)
+    assert len(images) == len(FIGURES)
+    assert all(re.search(r'alt="[^"]{20,}"', image) for image in images)
+    assert all('src="data:image/svg+xml;base64,' in image for image in images)
+    assert not re.search(r'(src|href)="(?!data:|#|https://(doi|arxiv)\.org/)', page)
+    levels = [int(level) for level in re.findall(r"<h(\d)", page)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
+    assert 'scope="col"' in page and 'scope="row"' in page
+    assert "prefers-color-scheme: dark" in page and "@media print" in page
+
+
+def test_pdf_is_accessible(built: dict[str, Path]) -> None:
+    """The file says that it is PDF/UA-1: typst refuses that to figures without alternative texts."""
+    content = built["pdf"].read_bytes()
+    assert b"<pdfuaid:part>1</pdfuaid:part>" in content
+    assert b"/StructTreeRoot" in content and b"/Lang(en-GB)" in content.replace(b"/Lang (", b"/Lang(")
+
+
+def test_no_number_is_typed_into_the_prose() -> None:
+    text = report.SOURCE.read_text(encoding="utf-8")
+    text = re.sub(r"\{[^{}]*\}|figure:\w+|@[\w:]+", "", text)  # citations, identifiers, references
+    for allowed in ("Section 5", "FER2013", "F1", "95% interval"):
+        text = text.replace(allowed, "")
+    assert not re.findall(r".*\d.*", text)
+
+
+def test_html_in_a_browser(built: dict[str, Path], tmp_path: Path) -> None:
+    """No error on the console, all images shown, nothing unresolved, no sideways scrolling on a phone."""
+    page = html.escape(built["html"].read_text(encoding="utf-8"))
+    phone = tmp_path / "phone.html"  # looks at the report from outside: the report itself forbids scripts
+    phone.write_text(
+        f"""<!DOCTYPE html><iframe width="390" height="844" style="border: 0" srcdoc="{page}"></iframe>
+        <script>
+        addEventListener("load", () => {{
+          const view = frames[0], root = view.document.documentElement, images = [...view.document.images];
+          document.body.append("CHECKED " + JSON.stringify({{
+            width: view.innerWidth, sideways: root.scrollWidth > view.innerWidth, images: images.length,
+            shown: images.filter(image => image.complete && image.naturalWidth > 0).length,
+            unresolved: /[?][?]|metric=|run=|@fig|@tbl/.test(root.innerText) }}) + " END");
+        }});</script>""",
+        encoding="utf-8",
+    )
+    browser = next(
+        (n for n in ("chromium", "chromium-browser", "google-chrome") if shutil.which(n)), "chromium"
+    )
+    for file in (built["html"], phone):
+        command = [tool(browser, "report.html in a browser"), "--headless", "--no-sandbox", "--disable-gpu"]
+        command += ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+        command += ["--disable-component-update", f"--user-data-dir={tmp_path / file.stem}", "--dump-dom"]
+        command += ["--window-size=1200,2000", "--enable-logging=stderr", file.as_uri()]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+        assert not [line for line in result.stderr.splitlines() if "CONSOLE" in line]
+    found = json.loads(html.unescape(re.search(r"</script>CHECKED (.*?) END", result.stdout)[1]))
+    count = len(FIGURES)
+    assert found == {"width": 390, "sideways": False, "images": count, "shown": count, "unresolved": False}
+
+
+def latex(run_dir: Path, passes: int = 1) -> str:
+    """Compile report.tex and return the log."""
+    command = [tool("pdflatex", "report.tex compiled"), "-interaction=nonstopmode", "-halt-on-error"]
+    command += ["-no-shell-escape", "-jobname=report-latex", "report.tex"]
+    for _ in range(passes):
+        result = subprocess.run(command, cwd=run_dir, capture_output=True, timeout=600, check=False)
+    log = (run_dir / "report-latex.log").read_text(encoding="utf-8", errors="replace")
+    assert result.returncode == 0, "\n".join(re.findall(r"^!.*\n.*", log, re.MULTILINE))
+    return log
+
+
+def test_latex_compiles_without_unresolved_references(run_dir: Path) -> None:
+    report.build(run_dir)
+    log = latex(run_dir, passes=2)
+    assert "undefined" not in log
+    assert f"<./figures/{FIGURES[0]}.pdf>" in log.replace("\n", "")
+
+
+# -------------------------------------------------------------------------------------- citations and values
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("[]{metric=test.acuracy}", ('metric "test.acuracy" is not in metrics.json', '"test.accuracy"')),
+        ("[]{run=versions.kears}", ('value "versions.kears" is not in run.json', '"versions.keras"')),
+        ("[]{run=stages.training.seconds}", ("stages.training.seconds",)),
+        ('![A](figure:loos){#fig:a alt="b"}', ('figure "loos" is not in figures/', '"loss"')),
+        ("![A](figure:loss){#fig:a}", ('figure "loss" has no alt="..." text',)),
+        ('![A](figure:loss){alt="b"}', ("identifier #fig:",)),
+        ('![A](https://example.org/x.png){#fig:a alt="b"}', ("https://example.org/x.png", "figure:NAME")),
+        ('So ![A](figure:loss){alt="b"} it is.', ("figure:loss", "paragraph of its own")),
+        ("::: {.table name=cuonts #tbl:a}\nA.\n:::", ('table "cuonts" is not in tables/', '"counts"')),
+        ("::: {.table run=version #tbl:a}\nA.\n:::", ('part "version" is not in run.json',)),
+        ("::: {.table name=counts #tbl:a}\n:::", ('"tbl:a" has no caption',)),
+        ("See Figure @fig:nowhere.", ('cross-reference "@fig:nowhere" leads nowhere',)),
+        ("As shown by @nobody1999.", ('reference "@nobody1999" is not in references.bib',)),
+        ("See [below](#nowhere).", ('link "#nowhere" leads nowhere',)),
+        ("[]{metrc=test.accuracy}", ("neither metric= nor run=",)),
+        ("[]{metric=test.accuracy", ("is not valid markup",)),
+        ('[]{metric=test.accuracy fmt=".1q"}', ('fmt=".1q" is not a format',)),
+        ('[]{metric=test.majority_class fmt=".1%"}', ("does not suit a text",)),
+        ("# Again {#tbl:a}\n\n" + 2 * "::: {.table name=counts #tbl:a}\nA.\n:::\n\n", ("used twice",)),
+    ],
+)
+def test_what_cannot_be_resolved_stops_the_build(
+    run_dir: Path, tmp_path: Path, body: str, expected: tuple[str, ...]
+) -> None:
+    with pytest.raises(UsageError) as error:
+        report.build(run_dir, small(tmp_path, f"Some text.\n\n{body}"))
+    message = str(error.value)
+    assert "\n" not in message
+    assert message.startswith("short.md")
+    assert "line 10" in message or "line" not in message.split(":")[0]
+    assert 'section "' in message or "references.bib" in message
+    for part in expected:
+        assert part in message
+    assert not list(run_dir.glob("*report*"))
+
+
+def test_the_message_names_line_and_section(run_dir: Path, tmp_path: Path) -> None:
+    text = report.SOURCE.read_text(encoding="utf-8").replace("test.ece", "test.eec")
+    (tmp_path / "report.md").write_text(text, encoding="utf-8")
+    line = next(i for i, content in enumerate(text.splitlines(), 1) if "test.eec" in content)
+    with pytest.raises(UsageError) as error:
+        report.build(run_dir, tmp_path / "report.md")
+    assert str(error.value) == (
+        f'report.md, line {line} (section "Calibration"): metric "test.eec" is not in metrics.json; '
+        'did you mean "test.ece"?'
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "fmt", "printed"),
+    [
+        (0.73913, ".1%", "73.9%"),
+        (118531, ",", "118,531"),
+        (1234567.891, ",.2f", "1,234,567.89"),
+        (-1234, ",", "−1,234"),
+        (-0.00001, ".3f", "0.000"),
+        (0.25, "+.2f", "+0.25"),
+        (0.001, None, "0.001"),
+        (50, None, "50"),
+        (0.123456, None, "0.1235"),
+        (0, "%Y-%m-%d", "1970-01-01"),
+        (True, None, "yes"),
+        (False, ".1f", "no"),
+        (None, ".1%", "none"),
+        ("0123456789", ".4", "0123"),
+        ("Zürich", ".2", "Zü"),
+    ],
+)
+def test_printed_forms(run_dir: Path, tmp_path: Path, value: object, fmt: str | None, printed: str) -> None:
+    edit(run_dir / "metrics.json", x=value)
+    source = small(tmp_path, "[]{metric=x" + (f' fmt="{fmt}"' if fmt else "") + "}")
+    assert f'title="x">{printed}</span>' in as_html(run_dir, source)
+
+
+def test_optional_figures_come_and_go(run_dir: Path) -> None:
+    assert "fig:gallery" not in as_html(run_dir)
+    for kind in ("svg", "pdf"):
+        shutil.copy(run_dir / f"figures/loss.{kind}", run_dir / f"figures/gallery.{kind}")
+    assert 'id="fig:gallery"' in as_html(run_dir)
+
+
+# ----------------------------------------------------------------------------------------------- hostile text
+
+
+def hostile_run(run_dir: Path) -> Path:
+    """Put hostile texts into metrics, run.json and a table."""
+    everything = " | ".join(HOSTILE)
+    edit(
+        run_dir / "metrics.json",
+        data__source=everything,
+        overfitting__sentence=HOSTILE[4],
+        model__name=HOSTILE[1],
+    )
+    edit(run_dir / "run.json", name=HOSTILE[0] + HOSTILE[1] + HOSTILE[2], versions={h: h for h in HOSTILE})
+    with open(run_dir / "tables/counts.csv", "w", encoding="utf-8", newline="") as handle:
+        csv.writer(handle).writerows([("class", HOSTILE[0]), *((text, text) for text in HOSTILE)])
+    return run_dir
+
+
+def test_hostile_text_stays_text(run_dir: Path) -> None:
+    paths = report.build(hostile_run(run_dir))
+    page = paths["html"].read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert page.count("<img ") == len(FIGURES)
+    shown = html.unescape(re.sub(r"<[^>]+>", "", page))
+    squeezed = re.sub(r"\s|\u2060|\ufffd", "", pdf_text(paths["pdf"]))
+    tex = paths["tex"].read_text(encoding="utf-8")
+    assert r"\input{" not in tex and r"\textbackslash input\{" in tex
+    for text in HOSTILE:
+        assert shown.count(text) >= 3
+        if text.isascii():  # right-to-left text and emoji come out of a PDF in another order
+            assert re.sub(r"\s", "", text) in squeezed
+    assert "naïvefaçadeΩδ" in squeezed
+
+
+def test_hostile_text_compiles_in_latex(run_dir: Path) -> None:
+    report.build(hostile_run(run_dir))
+    log = latex(run_dir)
+    assert "passwd" not in "".join(re.findall(r"\(/\S+", log))  # files that TeX has opened
+    squeezed = re.sub(r"\s", "", pdf_text(run_dir / "report-latex.pdf"))
+    assert "$\\input{/etc/passwd}$" in squeezed
+    assert "[U+1F600]" in squeezed
+
+
+def test_control_and_direction_characters_are_replaced(run_dir: Path) -> None:
+    edit(run_dir / "metrics.json", overfitting__sentence="a\x00b\u202ec\ud800d\n\n# e")
+    edit(run_dir / "run.json", versions={"half a character \ud800": "1"})
+    assert "a\ufffdb\ufffdc\ufffdd # e" in as_html(run_dir)
+
+
+# ------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "expected"),
+    [
+        ("metrics.json", None, "no metrics.json; give the directory of a finished run"),
+        ("run.json", None, "no run.json"),
+        ("metrics.json", "{", "not valid JSON"),
+        ("metrics.json", "[]", "not a JSON object"),
+        ("metrics.json", '{"a": NaN}', "metrics.json: a is nan"),
+        ("metrics.json", '{"a": 1' + 400 * "0" + "}", "metrics.json: a is 1000"),
+        ("metrics.json", '{"a": [1]}', "metrics.json: a is not a number, text"),
+        ("run.json", '{"created": "today"}', "\"created\" is 'today'"),
+        ("tables/counts.csv", "a,b\n1\n", "row 2 has 1 cells, the header 2"),
+        ("tables/counts.csv", "", "an empty table"),
+        ("tables/counts.csv", b"\xff\xfe", "cannot be read as CSV"),
+        ("figures/loss.svg", "not an SVG", "report.pdf cannot be made"),
+    ],
+)
+def test_bad_run_directories(run_dir: Path, file: str, content: str | bytes | None, expected: str) -> None:
+    if content is None:
+        (run_dir / file).unlink()
+    else:
+        (run_dir / file).write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(UsageError, match=re.escape(expected)) as error:
+        report.build(run_dir)
+    assert "\n" not in str(error.value)
+    assert not list(run_dir.glob("*report*"))
+
+
+def test_a_failed_build_leaves_the_old_report(run_dir: Path) -> None:
+    before = {name: path.read_bytes() for name, path in report.build(run_dir).items()}
+    metrics = synthetic_metrics()
+    del metrics["test.accuracy"]
+    write_json(run_dir / "metrics.json", metrics)
+    with pytest.raises(UsageError, match=r"test\.accuracy"):
+        report.build(run_dir)
+    assert {name: (run_dir / f"report.{name}").read_bytes() for name in before} == before
+
+
+# ------------------------------------------------------------------------------- same bytes, and not again
+
+
+def test_two_builds_give_the_same_bytes(built: dict[str, Path], run_dir: Path) -> None:
+    again = report.build(run_dir)
+    assert {name: path.read_bytes() for name, path in again.items()} == {
+        name: path.read_bytes() for name, path in built.items()
+    }
+
+
+def test_nothing_is_rebuilt_without_a_change(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(report, "_pandoc", lambda *args: calls.append(args[0]) or "text")
+    monkeypatch.setattr(report, "_compile", lambda *args: b"PDF")
+
+    def builds() -> bool:
+        calls.clear()
+        report.build(run_dir)
+        return bool(calls)
+
+    assert builds()
+    start = time.perf_counter()
+    assert not builds()
+    assert time.perf_counter() - start < 1
+    edit(run_dir / "run.json", stages={"training": {"seconds": 1.0}})  # durations do not enter the report
+    assert not builds()
+    edit(run_dir / "metrics.json", test__loss=0.7)
+    assert builds()
+    edit(run_dir / "run.json", name="other")
+    assert builds()
+    with open(run_dir / "figures/loss.svg", "a") as handle:
+        handle.write("<!-- -->")
+    assert builds()
+    with open(run_dir / "tables/counts.csv", "a") as handle:
+        handle.write("fear,1,2,3,4,5\n")
+    assert builds()
+    (run_dir / "report.pdf").write_bytes(b"altered")
+    assert builds()
+    (run_dir / "report.tex").unlink()
+    assert builds()
+    (run_dir / "report.json").write_text("{")
+    assert builds()
+    assert not builds()
+
+
+def test_long_tables_and_large_figures_stay_on_the_page(run_dir: Path, tmp_path: Path) -> None:
+    """A table longer than a page is continued; every row of it is printed."""
+    with open(run_dir / "tables/counts.csv", "w") as handle:
+        handle.write("class,count\n" + "".join(f"row{i:03d},{i}\n" for i in range(150)))
+    text = pdf_text(
+        report.build(run_dir, small(tmp_path, "::: {.table name=counts #tbl:a}\nLong.\n:::"))["pdf"]
+    )
+    assert all(f"row{i:03d}" in text for i in range(150))
