@@ -7,7 +7,7 @@ import numpy as np
 from fer_lib import quiet
 
 
-def augmentation_layers(rotation: float = 0.05, zoom: float = 0.1, seed: int = 0) -> list[Any]:
+def augmentation_layers(rotation: float = 0.02, zoom: float = 0.05, seed: int = 0) -> list[Any]:
     """Random flip, rotation and zoom as Keras layers, active in training only.
 
     A face stays a face of the same expression under each: mirrored, tilted or a little nearer.
@@ -15,9 +15,9 @@ def augmentation_layers(rotation: float = 0.05, zoom: float = 0.1, seed: int = 0
     Parameters
     ----------
     rotation : float
-        Largest angle, as a share of a full turn (0.05 is 18 degrees either way).
+        Largest angle, as a share of a full turn (0.02 is 7 degrees either way).
     zoom : float
-        Largest change of scale (0.1 is 10 % either way).
+        Largest change of scale (0.05 is 5 % either way).
     seed : int
         Where the random numbers start.
 

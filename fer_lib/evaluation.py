@@ -331,7 +331,6 @@ def attention(
     for start in range(0, len(images), 64):
         batch = tf.convert_to_tensor(images[start : start + 64], tf.float32)
         with tf.GradientTape() as tape:
-            tape.watch(batch)  # frozen layers are not watched by themselves
             maps, probabilities = to_maps(batch, training=False)
             if classes is None:
                 chosen = tf.reduce_max(probabilities, axis=1)
@@ -392,7 +391,7 @@ def with_and_without(correct: np.ndarray, twin: np.ndarray) -> dict[str, Any]:
 
 
 def predictions(faces: Any, probabilities: np.ndarray) -> "pd.DataFrame":
-    """Tabulate one row an image: name, true class, predicted class, probability of each class (5 decimals)."""
+    """Tabulate one row an image: name, true and predicted class, probability of each class (5 decimals)."""
     import pandas as pd
 
     classes = np.array(faces.classes)

@@ -13,8 +13,8 @@ from fer_lib.datasets import ALL_CLASSES, DEFAULT_CLASSES
 from fer_lib.files import UsageError
 
 
-def _number(default: float, low: float, high: float, why: str) -> Any:
-    return field(default=default, metadata={"low": low, "high": high, "why": why})
+def _number(default: float, low: float, high: float, why: str, odd: bool = False) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "why": why, "odd": odd})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +45,19 @@ class Training(Data):
     learning_rate: float = _number(1e-3, 1e-8, 10, "of Adam")
     dropout: float = _number(0.3, 0, 0.95, "after each dense layer")
     batch_norm_momentum: float = _number(0.9, 0, 0.9999, "of the moving mean and variance")
-    rotation: float = _number(0.05, 0, 0.5, "share of a full turn")
-    zoom: float = _number(0.1, 0, 0.9, "largest change of scale")
+    recalibration_images: int = _number(1024, 0, 10**6, "for batch normalisation after an epoch; 0: none")
+    weight_average: float = _number(0.99, 0, 0.99999, "momentum of the mean of the weights; 0: none")
+    rotation: float = _number(0.02, 0, 0.5, "share of a full turn")
+    zoom: float = _number(0.05, 0, 0.9, "largest change of scale")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overfitting:
     """Notebook 03."""
 
-    window: int = _number(5, 1, 1000, "epochs over which validation loss is smoothed")
+    window: int = _number(
+        5, 1, 999, "an odd number of epochs over which validation loss is smoothed", odd=True
+    )
     patience: int = _number(5, 1, 1000, "epochs for which it must stay above its minimum")
     min_delta: float = _number(0.0, 0, 100, "how far above")
     run: str = ""
@@ -178,7 +182,7 @@ def _check(name: str, value: Any, hint: Any, metadata: Any) -> Any:
         or not math.isfinite(value)
     ):
         raise refuse("a whole number" if whole else "a number")
-    if not metadata["low"] <= value <= metadata["high"]:
+    if not metadata["low"] <= value <= metadata["high"] or (metadata["odd"] and value % 2 == 0):
         raise refuse(f"{metadata['low']} to {metadata['high']} ({metadata['why']})")
     return value if whole else float(value)
 

@@ -93,7 +93,7 @@ def every_figure(classes):
         "_one": history_of(1),
         "_two": history_of(2),
     }
-    for name, history in cases.items():
+    for name, history in cases.items() if len(classes) == 3 else ():  # these know nothing of classes
         onset = find_onset(history["val_loss"].to_numpy())
         yield f"loss{name}", figures.loss(history, onset)
         yield f"accuracy{name}", figures.accuracy(history, onset)
@@ -261,32 +261,22 @@ def test_a_class_has_one_colour_everywhere():
     assert len(figures.class_colours([str(i) for i in range(30)])) == 30
 
 
-SCRIPT = """
-import sys
-sys.path.insert(0, sys.argv[2])
-from test_figures import *
-faces = faces_of(DEFAULT_CLASSES)
-history = history_of()
-figures.save(figures.gallery(faces), f"{sys.argv[1]}/gallery")
-figures.save(figures.mean_faces(faces), f"{sys.argv[1]}/mean_faces")
-figures.save(figures.loss(history, find_onset(history["val_loss"])), f"{sys.argv[1]}/loss")
-"""
+def save_some(folder):
+    faces, history = faces_of(DEFAULT_CLASSES), history_of()
+    onset = find_onset(history["val_loss"].to_numpy())
+    drawn = {"gallery": figures.gallery(faces), "loss": figures.loss(history, onset)}
+    return {name: figures.save(figure, folder / name) for name, figure in drawn.items()}
 
 
-def test_saved_figures_have_the_same_bytes_in_every_process(tmp_path, pytestconfig):
-    environment = {
-        "HOME": str(tmp_path),
-        "PYTHONPATH": str(pytestconfig.rootpath),
-        "PATH": os.environ["PATH"],
-    }
-    tests = str(pytestconfig.rootpath / "tests")
-    seen = []
-    for run in ("1", "2"):
-        command = [sys.executable, "-c", SCRIPT, str(tmp_path / run), tests]
-        # A different order of sets in each, and fonts looked up anew in the first.
-        subprocess.run(command, check=True, env=environment | {"PYTHONHASHSEED": run})
-        seen.append({path.name: sha256_of_file(path) for path in sorted((tmp_path / run).iterdir())})
-    assert seen[0] == seen[1] and len(seen[0]) == 6
+def test_saved_figures_have_the_same_bytes_in_another_process(tmp_path, pytestconfig):
+    here = save_some(tmp_path / "here")
+    script = "import sys, pathlib, test_figures; test_figures.save_some(pathlib.Path(sys.argv[1]))"
+    path = os.pathsep.join([str(pytestconfig.rootpath), str(pytestconfig.rootpath / "tests")])
+    environment = os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "1"}  # another order of sets
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "there")], check=True, env=environment)
+    for digests in here.values():
+        for name, digest in digests.items():
+            assert sha256_of_file(tmp_path / "there" / name) == digest
 
 
 def test_save_writes_whole_files_and_gives_their_digests(tmp_path):

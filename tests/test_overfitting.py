@@ -90,6 +90,12 @@ def test_a_rise_that_comes_back_does_not_count():
     assert not find_onset(loss, patience=5).found
 
 
+def test_the_onset_is_after_the_last_return_to_the_minimum():
+    loss = np.r_[1.0, 0.8, 0.6, 0.9, 0.9, 0.65, 0.65, np.linspace(0.8, 1.6, 12)]  # back at epochs 6 and 7
+    onset = find_onset(loss, window=1, patience=3, min_delta=0.1)
+    assert (onset.onset_epoch, onset.best_epoch) == (8, 7)
+
+
 def test_few_epochs_are_said_to_be_too_few():
     one = find_onset(np.array([0.9]))
     assert (one.found, one.best_epoch) == (False, 1)

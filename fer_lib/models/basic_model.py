@@ -11,8 +11,8 @@ def build(
     classes: int = 3,
     dropout: float = 0.3,
     batch_norm_momentum: float = 0.9,
-    rotation: float = 0.05,
-    zoom: float = 0.1,
+    rotation: float = 0.02,
+    zoom: float = 0.05,
     seed: int = 0,
 ) -> Any:
     """Build the network, not compiled.
