@@ -10,6 +10,7 @@ render      pose, camera, light, paint: image i of a seed
 photometry  from radiance to grey values
 dataset     the committed files
 build       rebuilds and compares them
+contact_sheet  draws the figure of the README
 """
 
 VERSION = "1.0"

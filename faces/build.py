@@ -1,6 +1,6 @@
 """Rebuild the bundled faces and compare them with the committed ones.
 
-python -m faces.build                   rebuild to a temporary place, compare, say identical or what differs
+python -m faces.build                   rebuild in memory, compare, say identical or what differs
 python -m faces.build --write           write the rebuilt set to data/bundled
 python -m faces.build --check 50        re-render 50 random images only
 python -m faces.build --jobs 2          use two processes (default: all cores)
@@ -27,7 +27,7 @@ from faces.render import render
 from fer_lib.files import UsageError
 
 SEEDS = {"train": 2013, "test": 1307}
-COUNTS = {"train": 12000, "test": 1500}
+COUNTS = {"train": 10500, "test": 1500}
 CHUNK = 60
 
 

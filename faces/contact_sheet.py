@@ -1,23 +1,20 @@
-"""Draw data/bundled/contact_sheet.png: a row of rendered faces for each class.
+"""Draw data/bundled/contact_sheet.png: the first people of the set, neutral, happy and surprised.
 
 python -m faces.contact_sheet
 """
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from faces.dataset import BUNDLED, load
 from faces.expression import CLASSES
 from fer_lib.files import atomic_path
 
 COLUMNS, ROWS, SCALE, GAP, LABEL = 14, 2, 2, 6, 24
-# Class names as 5x7 bitmaps would need a font; a label is drawn with Pillow's built-in one, outside the data.
 
 
 def main() -> None:
     """Write the figure."""
-    from PIL import ImageDraw, ImageFont
-
     images, _ = load("train")
     tile = 48 * SCALE
     height = LABEL + ROWS * tile + GAP

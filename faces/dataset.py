@@ -17,9 +17,10 @@ BUNDLED = Path(__file__).parent.parent / "data" / "bundled"
 SIZE, COLUMNS = 48, 60
 SPLITS = ("train", "test")
 FACTORS = (
-    "split index label identity age gender african asian european yaw pitch roll intensity smile mouth_open "
-    "brow_raise eye_wide brow_lower eye_closed teeth glasses hat hand beard hair light contrast seed"
-).split()
+    *("split", "index", "label", "identity", "age", "gender", "african", "asian", "european"),
+    *("yaw", "pitch", "roll", "intensity", "smile", "mouth_open", "brow_raise", "eye_wide", "brow_lower"),
+    *("eye_closed", "teeth", "glasses", "hat", "hand", "beard", "hair", "light", "contrast", "seed"),
+)
 
 
 def to_sheet(images: np.ndarray) -> np.ndarray:

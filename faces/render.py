@@ -374,7 +374,7 @@ def _shade(
 
             open_air = occlusion[j, i]
             if in_mouth:
-                open_air = max(open_air, _LIGHT_TEETH)
+                open_air = max(open_air, _LIGHT_TEETH if kind == UPPER_TEETH else 0.6 * _LIGHT_TEETH)
             light = ambient * (0.55 + 0.45 * ny) * open_air + 0.3 * ambient * open_air
             gleam = 0.0
             for n in range(len(lamps)):
@@ -405,7 +405,7 @@ def _shade(
                         if depth < shadows[n, b + cb, a + ca] + bias:
                             lit += (right if ca else 1 - right) * (below if cb else 1 - below)
                 if in_mouth:
-                    lit = max(lit, 0.75)
+                    lit = max(lit, 0.75 if kind == UPPER_TEETH else 0.45)
                 light += 1.5 * strength * lit * diffuse * (0.6 + 0.4 * open_air)
                 hx, hy, hz = lx + vx, ly + vy, lz + vz
                 length = math.sqrt(hx * hx + hy * hy + hz * hz) + 1e-12

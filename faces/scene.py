@@ -305,12 +305,14 @@ def build_scene(random: Random, person: Identity, habits: Random, expression: Ex
     head = load_head()
     base, parts, masks = head.vertices, head.vertex_part, head.masks
     still = head.deform(base, person.weights)
-    moved = head.deform(still, expression.weights)
     lips = masks[:, LIPS] > 0.5
     eyes_still = np.array([_mean(still[parts == part]) for part in (LEFT_EYE, RIGHT_EYE)])
     mouth = _mean(still[lips])
     top = float(still[parts == SKIN, 1].max())
     size = 0.5 * (_mean(eyes_still)[1] - mouth[1]) / EYE_TO_MOUTH + 0.5 * (top - mouth[1]) / 1.85
+
+    # Facial actions are modelled on the grown head: on a smaller one they are smaller, too.
+    moved = head.deform(still, {name: min(size, 1.0) * value for name, value in expression.weights.items()})
 
     # Upper teeth reach lower and the tongue lies further back than modelled: a smile shows teeth, not tongue.
     upper, lower, tongue = (parts == part for part in (UPPER_TEETH, LOWER_TEETH, TONGUE))
@@ -330,7 +332,7 @@ def build_scene(random: Random, person: Identity, habits: Random, expression: Ex
 
     # Hair follows the person; a hat, glasses and hands belong to the image.
     hat = random.pick({"none": 0.91, "cap": 0.035, "beanie": 0.035, "scarf": 0.02})
-    lumps_seed, line_seed = habits.seed(), habits.seed()
+    lumps_seed, line_seed, curtain_seed, glasses_seed = (habits.seed() for _ in range(4))
     line = habits.uniform(7.80, 8.08) if habits.chance(0.85) else habits.uniform(7.62, 7.80)
     curve, parting, side = habits.uniform(0.0, 0.5), habits.uniform(-0.5, 0.5), habits.uniform(0.45, 0.85)
     sideburn, wave = habits.uniform(6.6, 7.2), habits.uniform(0.0, 0.1)
@@ -352,12 +354,14 @@ def build_scene(random: Random, person: Identity, habits: Random, expression: Ex
 
     upper_lashes = base[head.triangles][:, :, 1].max(1) > 7.28
     keep = (head.part != LASHES) | (upper_lashes & random.chance(0.8))
+    if person.age < 1.5:
+        keep &= (head.part != UPPER_TEETH) & (head.part != LOWER_TEETH)
     mesh = _Mesh(moved, base, head.triangles[keep], head.part[keep])
     skin = parts == SKIN
     half_width = float(np.abs(still[skin & (np.abs(base[:, 1] - 7.3) < 0.4), 0]).max())
     front = float(still[skin & (np.abs(base[:, 1] - 7.8) < 0.4) & (np.abs(base[:, 0]) < 0.2), 2].max())
     if hat == "scarf" or (person.hair == "long" and hat != "beanie"):
-        _curtain(Random(habits.seed()), mesh, half_width, eyes_still, size, CLOTH if hat == "scarf" else HAIR)
+        _curtain(Random(curtain_seed), mesh, half_width, eyes_still, size, CLOTH if hat == "scarf" else HAIR)
     if person.hair != "bald" and hat == "none" and fringe and person.age > 2:
         _fringe(fringe_habits, mesh, half_width, eyes_still, size, front)
     if hat == "cap":
@@ -377,7 +381,7 @@ def build_scene(random: Random, person: Identity, habits: Random, expression: Ex
         mesh.add(brim.reshape(-1, 3), sheet_triangles(rows, columns), CLOTH)
     glasses = person.glasses if random.chance(0.85) else "none"
     if glasses != "none":
-        _glasses(habits, mesh, eyes, half_width, size, glasses == "sun")
+        _glasses(Random(glasses_seed), mesh, eyes, half_width, size, glasses == "sun")
     often = {"neutral": 0.07, "happy": 0.04, "surprise": 0.15}[expression.label]
     hand = random.pick(
         {

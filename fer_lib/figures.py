@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 import matplotlib.figure
 import numpy as np
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
@@ -327,20 +328,25 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     size = min(WIDTH, 1.3 + 0.95 * k)
     figure, axes = _subplots(1, 1, size * 0.8, size)
     ax = axes[0, 0]
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for (i, j), count in np.ndenumerate(matrix):
-        ax.text(
-            j,
-            i,
-            f"{_percent(shares[i, j])}\n{count:,}",
-            ha="center",
-            va="center",
-            fontsize=8 if k > 4 else 9,
-            weight="bold" if i == j else "normal",
-            color="white" if shares[i, j] > 0.55 else INK,
-        )
-    ax.set_xticks(range(k), classes)
-    ax.set_yticks(range(k), [f"{name}\n({n:,})" for name, n in zip(classes, totals[:, 0], strict=True)])
+    notes = [
+        [f"{_percent(s)}\n{n:,}" for s, n in zip(*row, strict=True)]
+        for row in zip(shares, matrix, strict=True)
+    ]
+    seaborn.heatmap(
+        shares,
+        ax=ax,
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        cbar=False,
+        linewidths=2,
+        annot=np.array(notes),
+        fmt="",
+        annot_kws={"fontsize": 8 if k > 4 else 9},
+        xticklabels=classes,
+        yticklabels=[f"{name}\n({n:,})" for name, n in zip(classes, totals[:, 0], strict=True)],
+    )
+    ax.tick_params(axis="y", rotation=0)
     ax.set(xlabel="predicted", ylabel="true (images)")
     _bare(ax, ticks="both")
     ax.spines[:].set_visible(False)

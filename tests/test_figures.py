@@ -222,7 +222,7 @@ def test_attention_lays_the_map_over_the_whole_face():
 def test_numbers_in_the_evaluation_figures():
     matrix = np.array([[30, 10], [5, 15]])
     ax = figures.confusion_matrix(matrix, ("neutral", "happy")).axes[0]
-    np.testing.assert_allclose(ax.images[0].get_array(), [[0.75, 0.25], [0.25, 0.75]])
+    np.testing.assert_allclose(ax.collections[0].get_array(), [[0.75, 0.25], [0.25, 0.75]])
     assert [text.get_text() for text in ax.texts] == ["75 %\n30", "25 %\n10", "25 %\n5", "75 %\n15"]
 
     parts = {"training": {"neutral": 12, "happy": 34}, "test": {"neutral": 5, "happy": 6}}

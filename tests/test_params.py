@@ -1,0 +1,329 @@
+"""Parameters: names, defaults, types and ranges, and that they are data whatever they say."""
+
+import ast
+import json
+import math
+from dataclasses import asdict, fields
+from typing import get_type_hints
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fer_lib import models, params, runs
+from fer_lib.datasets import ALL_CLASSES
+from fer_lib.files import UsageError, read_json
+
+INJECTIONS = [
+    '"); import os; os.system("touch /tmp/owned") #',
+    "__import__('os').getcwd()",
+    "{{ cookiecutter }}",
+    "$(id)",
+    "`id`; id",
+    "../../../etc/passwd",
+    "%run x.py",
+]
+
+
+def parameters_cell(stage: str) -> dict:
+    """Names and values of a notebook's `parameters` cell, read as literals: nothing is executed."""
+    notebook = read_json(runs.notebook_path(stage))
+    cells = [c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", [])]
+    assert len(cells) == 1
+    statements = ast.parse("".join(cells[0]["source"])).body
+    assert all(isinstance(node, ast.Assign) and len(node.targets) == 1 for node in statements)
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in statements}
+
+
+def one_line(caught: pytest.ExceptionInfo[UsageError], *said: str) -> None:
+    assert "\n" not in str(caught.value)
+    for text in said:
+        assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("stage", params.STAGES)
+def test_the_notebook_says_what_the_dataclass_says(stage):
+    cell = parameters_cell(stage)
+    defaults = asdict(params.STAGES[stage]())
+    assert list(cell) == list(defaults)  # order, too: a reader compares them line by line
+    for name, default in defaults.items():
+        expected = list(default) if isinstance(default, tuple) else default
+        assert (type(cell[name]), cell[name]) == (type(expected), expected), name
+    assert params.collect(stage, cell) == params.STAGES[stage]()
+
+
+@pytest.mark.parametrize("stage", params.STAGES)
+def test_defaults_are_of_their_type_and_in_their_range(stage):
+    assert params.build(stage, params.defaults(stage)) == params.build(stage, {})
+    assert set(params.defaults(stage)) == set(params.names(stage))
+
+
+def test_stages_that_share_a_parameter_agree_on_its_default():
+    exploration, training = params.defaults("exploration"), params.defaults("training")
+    assert all(training[name] == value for name, value in exploration.items())
+
+
+def test_every_number_states_its_range():
+    for cls in params.STAGES.values():
+        for f in fields(cls):
+            if get_type_hints(cls)[f.name] in (int, float, int | None):
+                assert f.metadata["low"] <= f.default <= f.metadata["high"] and f.metadata["why"], f.name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("epochs", True, "a whole number"),
+        ("epochs", 5.0, "a whole number"),
+        ("epochs", "5", "a whole number"),
+        ("epochs", None, "a whole number"),
+        ("epochs", np.int64(5), "a whole number"),
+        ("epochs", 0, "1 to"),
+        ("epochs", -3, "1 to"),
+        pytest.param("epochs", 10**400, "1 to", id="epochs-too-large-for-a-float"),
+        ("batch_size", 10**9, "1 to"),
+        ("learning_rate", "1e-3", "a number"),  # as YAML reads it
+        ("learning_rate", math.nan, "a number"),
+        ("learning_rate", math.inf, "a number"),
+        ("learning_rate", -math.inf, "a number"),
+        ("learning_rate", False, "a number"),
+        ("learning_rate", 0, "1e-08 to"),
+        pytest.param("learning_rate", 10**400, "1e-08 to", id="learning_rate-too-large-for-a-float"),
+        ("dropout", 1, "0 to"),
+        ("seed", -1, "0 to"),
+        ("seed", 2**31, "0 to"),
+        ("train_samples", 0, "10 to"),
+        ("train_samples", "null", "a whole number"),
+        ("validation_share", 1.0, "0.01 to"),
+        ("duplicates", "Keep", "one of remove, keep"),
+        ("duplicates", 3, "one line of text"),
+        ("model", "resnet", "one of"),
+        ("data", None, "one line of text"),
+        ("data", "a\nb", "one line of text"),
+        ("data", "a\0b", "one line of text"),
+        ("classes", "happy", "a list of class names"),
+        ("classes", ["happy"], "two or more different"),
+        ("classes", ["happy", "happy"], "two or more different"),
+        ("classes", ["happy", "joy"], "two or more different"),
+        ("classes", ["happy", 3], "a list of class names"),
+        ("classes", [["happy"], "sad"], "a list of class names"),
+        ("classes", {"happy": 1, "sad": 2}, "a list of class names"),
+    ],
+)
+def test_a_value_of_the_wrong_type_or_range_is_refused(name, value, expected):
+    with pytest.raises(UsageError) as caught:
+        params.build("training", {name: value})
+    one_line(caught, f"parameter {name}", expected)
+
+
+@pytest.mark.parametrize("window", [0, 1000, 4])
+def test_the_window_is_odd(window):
+    with pytest.raises(UsageError) as caught:
+        params.build("overfitting", {"window": window})
+    one_line(caught, "parameter window", "odd")
+
+
+def test_an_unknown_name_is_refused_with_the_valid_ones():
+    with pytest.raises(UsageError) as caught:
+        params.build("training", {"epoch": 3})
+    one_line(caught, "'epoch'", "epochs", "learning_rate", "seed")
+    with pytest.raises(UsageError, match="window"):
+        params.build("training", {"window": 3})  # another stage's
+
+
+def test_right_values_are_taken_as_they_are():
+    built = params.build(
+        "training", {"learning_rate": 1, "train_samples": None, "classes": ["sad", "fear"], "epochs": 10_000}
+    )
+    assert (built.learning_rate, type(built.learning_rate)) == (1.0, float)
+    assert built.train_samples is None and built.classes == ("sad", "fear") and built.epochs == 10_000
+
+
+def test_collect_takes_what_the_notebook_says_and_nothing_else():
+    variables = {"epochs": 7, "pd": object(), "classes": ["sad", "fear"], "window": "not of this notebook"}
+    collected = params.collect("training", variables)
+    assert (collected.epochs, collected.classes) == (7, ("sad", "fear"))
+    with pytest.raises(UsageError, match="epochs"):
+        params.collect("training", {"epochs": "7"})
+
+
+@pytest.mark.parametrize("text", INJECTIONS)
+def test_text_is_data_and_never_code(text):
+    assert params.parse([f"data={text}"]) == {"data": text}
+    assert params.build("training", {"data": text}).data == text
+    for name in ("model", "duplicates", "classes"):
+        with pytest.raises(UsageError):
+            params.resolve("smoke", params.parse([f"{name}={text}"]))
+    for name in ("epochs", "learning_rate", "train_samples"):
+        with pytest.raises(UsageError):
+            params.parse([f"{name}={text}"])
+
+
+@pytest.mark.parametrize("text", INJECTIONS)
+def test_papermill_writes_text_as_a_literal(text):
+    """What arrives in the notebook is the text itself."""
+    from papermill.translators import PythonTranslator
+
+    assigned = ast.parse(PythonTranslator.codify({"data": text})).body
+    assert [ast.literal_eval(node.value) for node in assigned] == [text]
+
+
+def test_parse_reads_each_type():
+    given = ["epochs=1_000", "learning_rate=1e-3", "train_samples=null", "data=a=b", "classes=sad, fear", "dropout=0"]
+    assert params.parse(given) == {
+        "epochs": 1000,
+        "learning_rate": 1e-3,
+        "train_samples": None,
+        "data": "a=b",
+        "classes": ["sad", "fear"],
+        "dropout": 0.0,
+    }
+    assert params.parse([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epochs", "expected name=value"),
+        ("=3", "unknown"),
+        ("epoch=3", "valid names are"),
+        ("run=x", "unknown"),  # `--resume` is the way
+        ("epochs=", "a whole number"),
+        ("epochs=1.5", "a whole number"),
+        ("epochs=null", "a whole number"),
+        ("learning_rate=fast", "a number"),
+        ("learning_rate=none", "a number"),
+        ("a\nb", "expected name=value"),
+        ("a\nb=3", "unknown"),
+        ("epochs=3\n4", "a whole number"),
+        pytest.param("epochs=" + "9" * 5000, "a whole number", id="5000-digits"),
+    ],
+)
+def test_parse_refuses_what_is_not_a_value(text, said):
+    with pytest.raises(UsageError) as caught:
+        params.parse([text])
+    one_line(caught, said)
+
+
+def test_resolve_lets_the_given_win_over_the_preset_and_that_over_the_default():
+    resolved = params.resolve("smoke", {"epochs": 2})
+    assert list(resolved) == list(params.STAGES)
+    assert resolved["training"]["epochs"] == 2
+    assert resolved["training"]["train_samples"] == params.smoke()["train_samples"]
+    assert resolved["training"]["learning_rate"] == params.defaults("training")["learning_rate"]
+    assert resolved["exploration"]["train_samples"] == resolved["training"]["train_samples"]
+    assert all("run" not in values for values in resolved.values())
+    assert json.loads(json.dumps(resolved)) == resolved  # plain values, as papermill and run.json take them
+    for stage, values in resolved.items():
+        assert params.plain(params.build(stage, values)) == values
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "said"),
+    [
+        ("section6", {}, "section5, smoke"),
+        ("", {}, "section5, smoke"),
+        ("smoke", {"epoch": 1}, "valid names"),
+        ("smoke", {"run": "x"}, "valid names"),
+        ("smoke", {"epochs": "1"}, "a whole number"),
+    ],
+)
+def test_resolve_refuses(preset, given, said):
+    with pytest.raises(UsageError) as caught:
+        params.resolve(preset, given)
+    one_line(caught, said)
+
+
+def test_empty_data_is_refused():
+    """An unset shell variable must not mean the current folder."""
+    with pytest.raises(UsageError, match="data"):
+        params.resolve("smoke", {"data": ""})
+
+
+@pytest.mark.parametrize("preset", params.PRESETS)
+def test_a_preset_says_what_it_does_and_the_command(preset):
+    function = params.PRESETS[preset]
+    assert function.__name__ == preset
+    first, *rest = function.__doc__.strip().splitlines()
+    assert first.endswith(".") and any(f"fer run --preset {preset}" in line for line in rest)
+    params.resolve(preset, {})
+
+
+def test_section5_is_the_assignment():
+    training = params.resolve("section5", {})["training"]
+    expected = {"model": "basic_model", "train_samples": 5000, "validation_share": 0.2, "epochs": 50, "dropout": 0.3}
+    assert {name: training[name] for name in expected} == expected
+    assert training["classes"] == ["neutral", "happy", "surprise"]
+
+
+NAMES = st.sampled_from(params.names()) | st.text(max_size=8)
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(10**300, 10**400)
+    | st.floats()
+    | st.text(max_size=20)
+    | st.lists(st.sampled_from(ALL_CLASSES) | st.integers() | st.text(max_size=5), max_size=8)
+    | st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)
+    | st.binary(max_size=4)
+)
+
+
+@given(st.sampled_from(list(params.STAGES)), st.dictionaries(NAMES, VALUES, max_size=5))
+def test_build_raises_nothing_but_a_usage_error(stage, values):
+    try:
+        built = params.build(stage, values)
+    except UsageError as error:
+        assert "\n" not in str(error)
+        return
+    plain = params.plain(built)
+    assert params.plain(params.build(stage, plain)) == plain
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+
+
+@given(st.lists(st.text(max_size=30) | st.tuples(NAMES, st.text(max_size=30)).map("=".join), max_size=4))
+def test_parse_and_resolve_raise_nothing_but_a_usage_error(given_):
+    try:
+        params.resolve("smoke", params.parse(given_))
+    except UsageError as error:
+        assert "\n" not in str(error)
+
+
+def _texts(name: str, hint: object, metadata: dict) -> st.SearchStrategy:
+    """Values that are allowed, with the text that stands for them."""
+    if name == "classes":
+        return st.permutations(ALL_CLASSES).flatmap(
+            lambda order: st.integers(2, 7).map(lambda n: (list(order[:n]), ",".join(order[:n])))
+        )
+    if hint is str:
+        choices = metadata.get("choices")
+        choices = choices() if callable(choices) else choices
+        texts = st.sampled_from(choices) if choices else st.text("abc =/üλ'\"", min_size=1, max_size=12)
+        return texts.map(lambda text: (text, text))
+    if hint is float:
+        return st.floats(metadata["low"], metadata["high"]).map(lambda value: (value, repr(value)))
+    numbers = st.integers(metadata["low"], metadata["high"])
+    if metadata["odd"]:
+        numbers = numbers.filter(lambda value: value % 2)
+    pairs = numbers.map(lambda value: (value, str(value)))
+    return pairs | st.just((None, "null")) if hint == (int | None) else pairs
+
+
+@given(st.data(), st.sampled_from(list(params.STAGES)))
+def test_allowed_values_survive_the_command_line(data, stage):
+    cls = params.STAGES[stage]
+    own = [f for f in fields(cls) if f.name != "run"]
+    chosen = data.draw(st.lists(st.sampled_from(own), unique_by=lambda f: f.name))
+    drawn = {f.name: data.draw(_texts(f.name, get_type_hints(cls)[f.name], f.metadata)) for f in chosen}
+    values = {name: value for name, (value, _) in drawn.items()}
+    assert params.parse([f"{name}={text}" for name, (_, text) in drawn.items()]) == values
+    resolved = params.resolve("section5", values)[stage]
+    assert {name: resolved[name] for name in values} == values
+
+
+def test_the_models_to_choose_from_are_those_there_are():
+    assert "basic_model" in models.names()
+    with pytest.raises(UsageError, match="basic_model"):
+        params.build("training", {"model": "../runs"})

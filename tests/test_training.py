@@ -1,0 +1,415 @@
+"""Training: the order of images, resuming to the byte, and files that are safe to open."""
+
+import json
+import math
+import zipfile
+
+import numpy as np
+import pytest
+
+from fer_lib import training
+from fer_lib.files import UsageError
+
+SIZE, CLASSES = 16, 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _deterministic():
+    training.seed_everything(0)
+
+
+@pytest.fixture(scope="module")
+def faces() -> tuple[np.ndarray, np.ndarray]:
+    """Give 40 images (16, 16, 1) in [0, 255] with one-hot labels; 40 is no multiple of the batch size."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % CLASSES
+    images = rng.uniform(0, 255, (40, SIZE, SIZE, 1)) * (labels + 1)[:, None, None, None] / CLASSES
+    return images.astype(np.float32), training.one_hot(labels, CLASSES)
+
+
+def small_model(weight_average: float = 0.9, learning_rate: float = 1e-2, seed: int = 0):
+    """Build a tiny network with everything that is random or has a state."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(seed)
+    x = inputs = keras.Input((SIZE, SIZE, 1), name="input")
+    x = layers.Rescaling(1 / 255, name="rescaling")(x)
+    x = layers.RandomFlip("horizontal", seed=seed, name="random_flip")(x)
+    x = layers.RandomRotation(0.05, seed=seed + 1, name="random_rotation")(x)
+    x = layers.Conv2D(4, 3, strides=2, name="conv2d")(x)
+    x = layers.BatchNormalization(momentum=0.9, name="batch_normalization")(x)
+    x = layers.Activation("relu", name="activation")(x)
+    x = layers.GlobalAveragePooling2D(name="pooling")(x)
+    x = layers.Dropout(0.3, seed=seed + 2, name="dropout")(x)
+    outputs = layers.Dense(CLASSES, activation="softmax", name="dense")(x)
+    model = keras.Model(inputs, outputs, name="small")
+    return training.compile_model(model, learning_rate, weight_average)
+
+
+def fit(folder, faces, epochs=3, seed=0, model=None, **options):
+    images, labels = faces
+    return training.fit(
+        model or small_model(seed=seed),
+        (images[:30], labels[:30]),
+        (images[30:], labels[30:]),
+        epochs=epochs,
+        batch_size=8,
+        seed=seed,
+        folder=folder,
+        **options,
+    )
+
+
+def results(folder) -> dict[str, bytes]:
+    """Bytes of what a run keeps of its training."""
+    return {p.name: p.read_bytes() for p in [folder / "history.csv", *folder.glob("checkpoints/epoch_*.keras")]}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, faces) -> dict[str, bytes]:
+    """Train three epochs without interruption."""
+    folder = tmp_path_factory.mktemp("whole")
+    fit(folder, faces)
+    return results(folder)
+
+
+class Interrupted(BaseException):
+    """Stands for a power cut: nothing of ours catches it."""
+
+
+# -- preparation -------------------------------------------------------------------------------------------
+
+
+def test_prepared_images_have_the_size_and_range_of_the_input():
+    images = np.random.default_rng(0).integers(0, 256, (5, 48, 48), dtype=np.uint8)
+    images[0], images[1] = 0, 255
+    prepared = training.prepare(images, 64)
+    assert prepared.shape == (5, 64, 64, 1) and prepared.dtype == np.float32
+    assert prepared.min() == 0 and prepared.max() == 255
+    assert (prepared[0] == 0).all() and (prepared[1] == 255).all()
+    np.testing.assert_allclose(prepared.mean((1, 2, 3)), images.mean((1, 2)), atol=1.5)
+
+
+def test_preparing_at_the_same_size_changes_nothing():
+    images = np.random.default_rng(0).integers(0, 256, (3, 48, 48), dtype=np.uint8)
+    np.testing.assert_array_equal(training.prepare(images, 48)[..., 0], images)
+
+
+def test_preparing_is_bilinear():
+    ramp = np.tile(np.arange(0, 96, 2, dtype=np.uint8), (1, 48, 1))
+    prepared = training.prepare(ramp, 96)[0, 0, :, 0]
+    np.testing.assert_allclose(prepared[2:-2], np.arange(96)[2:-2] - 0.5, atol=1e-3)
+
+
+def test_pieces_fit_together():
+    images = np.random.default_rng(0).integers(0, 256, (1030, 12, 12), dtype=np.uint8)
+    prepared = training.prepare(images, 16)
+    for start in (0, 1000, 1020, 1024):
+        np.testing.assert_array_equal(prepared[start : start + 6], training.prepare(images[start : start + 6], 16))
+
+
+def test_no_images_are_no_images():
+    assert training.prepare(np.empty((0, 48, 48), np.uint8), 64).shape == (0, 64, 64, 1)
+
+
+def test_one_hot():
+    rows = training.one_hot(np.array([2, 0]), 3)
+    assert rows.dtype == np.float32 and rows.tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+# -- order of the images -----------------------------------------------------------------------------------
+
+
+def orders(epochs: range, seed: int = 0, count: int = 21, batch_size: int = 4) -> list[list[int]]:
+    """Which image comes when, epoch by epoch; each label belongs to its image."""
+    images, labels = np.arange(count, dtype=np.float32), np.arange(count, dtype=np.float32) * 10
+    seen: list[int] = []
+    sizes = []
+    for part, part_labels in training.batches(images, labels, batch_size, seed, epochs):
+        np.testing.assert_array_equal(part_labels, 10 * part.numpy())
+        seen += part.numpy().astype(int).tolist()
+        sizes.append(len(part))
+    steps = -(-count // batch_size)
+    assert sizes == ([batch_size] * (steps - 1) + [count - batch_size * (steps - 1)]) * len(epochs)
+    return [seen[start : start + count] for start in range(0, len(seen), count)]
+
+
+def test_every_epoch_shows_every_image_once():
+    assert [sorted(order) for order in orders(range(5))] == [list(range(21))] * 5
+
+
+def test_epochs_and_seeds_differ_in_order():
+    several = [tuple(order) for seed in (0, 1, 2**31 - 1) for order in orders(range(4), seed)]
+    assert len(set(several)) == 12
+    assert tuple(range(21)) not in several
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    assert orders(range(3, 6)) == orders(range(6))[3:]
+    assert orders(range(2)) == orders(range(2))
+
+
+# -- fitting -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_keeps_a_checkpoint_and_a_line_for_every_epoch(whole):
+    assert sorted(whole) == ["epoch_001.keras", "epoch_002.keras", "epoch_003.keras", "history.csv"]
+    header, *lines = whole["history.csv"].decode().splitlines()
+    assert header == "epoch,loss,accuracy,val_loss,val_accuracy"
+    rows = [[float(cell) for cell in line.split(",")] for line in lines]
+    assert [row[0] for row in rows] == [1, 2, 3] and np.isfinite(rows).all()
+    assert len({whole[f"epoch_00{n}.keras"] for n in (1, 2, 3)}) == 3
+
+
+def test_the_history_returned_is_the_history_kept(tmp_path, faces):
+    calls = []
+    history = fit(tmp_path, faces, epochs=2, progress=lambda rows, seconds: calls.append((len(rows), seconds)))
+    assert [set(row) for row in history] == [set(training.HISTORY_COLUMNS)] * 2
+    text = "".join(",".join(repr(row[name]) for name in training.HISTORY_COLUMNS) + "\n" for row in history)
+    assert (tmp_path / "history.csv").read_text() == "epoch,loss,accuracy,val_loss,val_accuracy\n" + text
+    assert [count for count, _ in calls] == [1, 2] and all(seconds > 0 for _, seconds in calls)
+
+
+def test_the_validation_numbers_are_those_of_the_checkpoint(whole, tmp_path, faces):
+    path = tmp_path / "epoch_003.keras"
+    path.write_bytes(whole[path.name])
+    model = training.compile_model(training.load_model(path))
+    said = [float(cell) for cell in whole["history.csv"].decode().splitlines()[3].split(",")]
+    loss, accuracy = model.evaluate(faces[0][30:], faces[1][30:], verbose=0)
+    np.testing.assert_allclose([loss, accuracy], said[3:], rtol=1e-5)
+
+
+def test_one_seed_one_result(whole, tmp_path, faces):
+    fit(tmp_path, faces)
+    assert results(tmp_path) == whole
+
+
+def test_another_seed_another_result(whole, tmp_path, faces):
+    fit(tmp_path, faces, epochs=1, seed=1)
+    assert results(tmp_path)["epoch_001.keras"] != whole["epoch_001.keras"]
+
+
+def test_the_largest_seed(tmp_path, faces):
+    fit(tmp_path, faces, epochs=1, seed=2**31 - 1)
+
+
+@pytest.mark.parametrize("epochs_before", [1, 2])
+def test_an_interrupted_run_ends_as_the_uninterrupted_one(whole, tmp_path, faces, epochs_before):
+    def stop(history, _):
+        if len(history) == epochs_before:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit(tmp_path, faces, progress=stop)
+    assert len(results(tmp_path)) == epochs_before + 1
+    # What a killed process leaves half-written beside the checkpoints.
+    (tmp_path / "checkpoints" / ".epoch_002-x1y2.keras").write_bytes(whole["epoch_002.keras"][:500])
+    (tmp_path / "checkpoints" / ".state-a1b2.npz").write_bytes(b"PK\3\4half")
+    epochs_run = []
+    fit(tmp_path, faces, progress=lambda history, _: epochs_run.append(len(history)))
+    assert epochs_run == list(range(epochs_before + 1, 4))  # nothing is trained twice
+    assert results(tmp_path) == whole
+
+
+@pytest.mark.parametrize("moment", ["before the checkpoint", "after the checkpoint", "after the history"])
+def test_interrupted_within_the_end_of_an_epoch(whole, tmp_path, faces, monkeypatch, moment):
+    """State, history and checkpoint are three files; wherever the power fails, they come out right."""
+    name = {"before the checkpoint": "save_model", "after the checkpoint": "write_history"}.get(moment, "_save_state")
+    kept = getattr(training, name)
+    calls = []
+
+    def cut(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise Interrupted
+        return kept(*arguments)
+
+    monkeypatch.setattr(training, name, cut)
+    with pytest.raises(Interrupted):
+        fit(tmp_path, faces)
+    monkeypatch.undo()
+    fit(tmp_path, faces)
+    assert results(tmp_path) == whole
+
+
+def test_training_that_is_over_is_not_repeated(whole, tmp_path, faces):
+    """Killed after the last epoch but before the notebook's last cell: fifty epochs must not be lost."""
+    fit(tmp_path, faces)
+    epochs_run = []
+    history = fit(tmp_path, faces, progress=lambda rows, _: epochs_run.append(len(rows)))
+    assert epochs_run == [] and len(history) == 3
+    assert results(tmp_path) == whole
+
+
+def interrupted_once(folder, faces) -> bytes:
+    def stop(*_):
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit(folder, faces, epochs=2, progress=stop)
+    return (folder / "checkpoints" / "state.npz").read_bytes()
+
+
+def test_a_broken_state_is_refused(tmp_path, faces):
+    good = interrupted_once(tmp_path, faces)
+    state = tmp_path / "checkpoints" / "state.npz"
+    rng = np.random.default_rng(0)
+    damaged = [b"", b"PK\3\4", b"rubbish" * 100, good[:-1], good[: len(good) // 2], good[100:]]
+    for position in rng.integers(0, len(good), 60):
+        damaged.append(good[:position] + bytes([good[position] ^ 0xFF]) + good[position + 1 :])
+    model = small_model()
+    refused = 0
+    for data in damaged:
+        state.write_bytes(data)
+        try:
+            training._restore(model, state)
+        except UsageError as error:
+            refused += 1
+            assert "state.npz" in str(error) and "\n" not in str(error)
+    assert refused >= 6 + 50  # a flipped bit in a time stamp of the archive harms nobody
+
+
+def test_a_state_of_another_network_is_refused(tmp_path, faces):
+    import keras
+
+    interrupted_once(tmp_path, faces)
+    x = keras.Input((SIZE, SIZE, 1))
+    outputs = keras.layers.Dense(CLASSES, activation="softmax")(keras.layers.Flatten()(x))
+    other = training.compile_model(keras.Model(x, outputs), weight_average=0.9)
+    with pytest.raises(UsageError, match="not a state of this network"):
+        fit(tmp_path, faces, model=other)
+
+
+def test_a_state_cannot_bring_code_along(tmp_path):
+    state = tmp_path / "state.npz"
+    np.savez(state, history=np.array([print], dtype=object), v0=np.array([print], dtype=object))
+    with pytest.raises(UsageError, match="state.npz"):
+        training._restore(small_model(), state)
+
+
+def test_a_loss_that_is_no_number_stops_training_and_keeps_nothing_of_that_epoch(tmp_path, faces):
+    images = np.full_like(faces[0], np.nan)
+    with pytest.raises(UsageError) as caught:
+        fit(tmp_path, (images, faces[1]))
+    assert "epoch 1" in str(caught.value) and "learning_rate" in str(caught.value)
+    assert not (tmp_path / "history.csv").exists() and not list(tmp_path.glob("checkpoints/*"))
+
+
+def test_without_averaging_and_recalibration_it_trains_the_plain_way(tmp_path, faces):
+    """Ours and `model.fit` on the same batches reach the same weights."""
+    images, labels = faces[0][:30], faces[1][:30]
+    ours, plain = small_model(weight_average=0), small_model(weight_average=0)
+    fit(tmp_path, faces, epochs=1, model=ours, recalibration_images=0)
+    training._key_random_layers(plain, 0, 0)
+    plain.fit(training.batches(images, labels, 8, 0, range(1)), steps_per_epoch=4, verbose=0)
+    for a, b in zip(ours.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_recalibration_gives_the_statistics_of_the_clean_images(faces):
+    model = small_model()
+    images = faces[0][:30]
+    training.BatchNormStatistics(model, images).renew()
+    layer = model.get_layer("batch_normalization")
+    maps = np.asarray(model.get_layer("conv2d")(model.get_layer("rescaling")(images)))
+    np.testing.assert_allclose(layer.moving_mean, maps.mean((0, 1, 2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, maps.var((0, 1, 2)), rtol=1e-3, atol=1e-6)
+    before = [np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)]
+    training.BatchNormStatistics(model, images[:0]).renew()  # none: left alone
+    np.testing.assert_array_equal([np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)], before)
+
+
+# -- model files -------------------------------------------------------------------------------------------
+
+
+def test_a_saved_model_has_the_same_bytes_and_predicts_the_same(tmp_path, faces):
+    model = small_model()
+    training.save_model(model, tmp_path / "a.keras")
+    with zipfile.ZipFile(tmp_path / "a.keras") as archive:
+        assert not any("optimizer" in name for name in archive.namelist())
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    training.save_model(model, tmp_path / "b.keras")
+    training.save_model(training.load_model(tmp_path / "a.keras"), tmp_path / "c.keras")
+    assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.keras", "b.keras", "c.keras"]
+    expected = model.predict(faces[0], verbose=0)
+    for name in ("a", "c"):
+        predicted = training.load_model(tmp_path / f"{name}.keras").predict(faces[0], verbose=0)
+        np.testing.assert_array_equal(predicted, expected)
+
+
+def unsafe_model(path):
+    """Write a model whose layer is Python code: `keras` would run it if it were not told otherwise."""
+    import keras
+
+    x = keras.Input((SIZE, SIZE, 1))
+    keras.Model(x, keras.layers.Lambda(lambda image: image * 2)(x)).save(path)
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "zip", "truncated", "json", "lambda", "folder", "missing"])
+def test_what_is_no_model_or_no_safe_one_is_refused(tmp_path, kind):
+    path = tmp_path / "model.keras"
+    if kind == "lambda":
+        unsafe_model(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("readme.txt", "hello")
+    elif kind == "json":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", json.dumps({"class_name": "os.system", "config": "id"}))
+            archive.writestr("metadata.json", "{}")
+            archive.writestr("model.weights.h5", b"")
+    elif kind == "truncated":
+        training.save_model(small_model(), path)
+        path.write_bytes(path.read_bytes()[:3000])
+    elif kind != "missing":
+        path.write_bytes(b"" if kind == "empty" else b"not a model\n" * 50)
+    with pytest.raises(UsageError) as caught:
+        training.load_model(path)
+    assert "model.keras" in str(caught.value) and "\n" not in str(caught.value)
+
+
+# -- evaluation --------------------------------------------------------------------------------------------
+
+
+def test_the_cross_check_of_evaluations_notices_a_wrong_number(faces, capsys):
+    model = small_model()
+    images, labels = faces[0], faces[1].argmax(axis=1)
+    probabilities = model.predict(images, verbose=0)
+    right = {
+        "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
+        "loss": float(-np.log(probabilities[np.arange(len(labels)), labels]).mean()),
+    }
+    training.check_evaluation(model, images, labels, right)
+    assert "agrees" in capsys.readouterr().out
+    one_image = 1 / len(images)
+    for wrong in ({"accuracy": right["accuracy"] + one_image}, {"loss": right["loss"] * 1.01}, {"loss": math.nan}):
+        with pytest.raises(RuntimeError, match="Keras"):
+            training.check_evaluation(model, images, labels, right | wrong)
+
+
+# -- progress ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "done", "left"),
+    [(1.0, 1, "0:49"), (59.6, 49, "1:00"), (60.0, 48, "2:00"), (1.2, 1, "0:59"), (119.6, 49, "2:00"), (2.0, 50, "0:00")],
+)
+def test_the_time_left_is_minutes_and_seconds(tmp_path, monkeypatch, seconds, done, left):
+    monkeypatch.setenv("FER_PROGRESS", str(tmp_path / "progress"))
+    row = {"epoch": done, "loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
+    training.EpochProgress(50)([row] * done, seconds)
+    line = (tmp_path / "progress").read_text()
+    assert line.startswith(f"epoch {done:>2}/50  loss 1.000") and line.endswith(f", {left} left\n")
+
+
+def test_the_time_left_follows_the_last_epochs(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_PROGRESS", str(tmp_path / "progress"))
+    row = {"epoch": 1, "loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
+    progress = training.EpochProgress(16)
+    for done, seconds in enumerate([100, 1, 1, 1, 1, 1], 1):  # the first compiles, and says nothing about the rest
+        progress([row] * done, seconds)
+    assert (tmp_path / "progress").read_text().splitlines()[-1].endswith(", 0:10 left")
