@@ -170,6 +170,8 @@ def _check(name: str, value: Any, hint: Any, metadata: Any) -> Any:
             raise refuse("one line of text")
         choices = metadata.get("choices")
         choices = choices() if callable(choices) else choices
+        if name == "data" and not value:  # an unset shell variable must not mean the current folder
+            raise refuse('"bundled", "fer2013" or a path')
         if choices and value not in choices:
             raise refuse(f"one of {', '.join(choices)}")
         return value
@@ -179,7 +181,7 @@ def _check(name: str, value: Any, hint: Any, metadata: Any) -> Any:
     if (
         isinstance(value, bool)
         or not isinstance(value, int if whole else (int, float))
-        or not math.isfinite(value)
+        or (isinstance(value, float) and not math.isfinite(value))
     ):
         raise refuse("a whole number" if whole else "a number")
     if not metadata["low"] <= value <= metadata["high"] or (metadata["odd"] and value % 2 == 0):
@@ -202,7 +204,7 @@ def parse(assignments: list[str]) -> dict[str, Any]:
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise UsageError(f"-p {assignment}: expected name=value, for example -p epochs=10")
+            raise UsageError(f"-p {assignment!r}: expected name=value, for example -p epochs=10")
         check_names({name: None}, [n for n in names() if n != "run"])
         hint = hints[name]
         if name == "classes":

@@ -181,7 +181,7 @@ class Run:
         document = self.document
         upstream = {name: document["stages"].get(name, {}).get("outputs") for name in STAGES[stage].reads}
         return sha256_of(
-            code_digest(stage),
+            code_digest(stage, document["parameters"].get("training", {}).get("model")),
             json.dumps(document["parameters"].get(stage), sort_keys=True),
             json.dumps(self._data_digests(stage)),
             json.dumps(upstream, sort_keys=True),
@@ -359,14 +359,15 @@ def _plain(key: str, value: Any) -> Any:
 # -- what a stage's code is ----------------------------------------------------------------------------
 
 
-def code_digest(stage: str) -> str:
+def code_digest(stage: str, model: str | None = None) -> str:
     """Digest of a notebook's code and of the fer_lib modules that it reaches by import.
 
-    Only those modules count: a changed report template does not make a trained network stale.
+    Only those modules count: a changed report template does not make a trained network stale, nor does
+    another network than the run's `model`.
     """
     source = notebook_code(read_json(notebook_path(stage)))
     texts = [source]
-    for module in sorted(_reached(source)):
+    for module in sorted(_reached(source, model)):
         texts += [module, (ROOT / module).read_text(encoding="utf-8")]
     return sha256_of(*texts)
 
@@ -386,7 +387,7 @@ def notebook_code(notebook: dict[str, Any]) -> str:
 _PLUMBING = {"fer_lib/runs.py", "fer_lib/params.py", "fer_lib/files.py"}
 
 
-def _reached(source: str) -> set[str]:
+def _reached(source: str, model: str | None) -> set[str]:
     """Files of fer_lib that a source reaches by import statements, directly or through others."""
     found: set[str] = set()
     waiting = [source]
@@ -395,7 +396,7 @@ def _reached(source: str) -> set[str]:
             base = ROOT / name.replace(".", "/")
             files = [base.with_suffix(".py")] if base.with_suffix(".py").is_file() else []
             if name == "fer_lib.models":
-                files = sorted(base.glob("*.py"))
+                files = [path for path in (base / "__init__.py", base / f"{model}.py") if path.is_file()]
             for path in files:
                 key = path.relative_to(ROOT).as_posix()
                 if key not in found | _PLUMBING:

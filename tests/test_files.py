@@ -15,7 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_lib import files
-from fer_lib.files import UsageError, atomic_path, read_json, sha256_of, sha256_of_file, write_json, write_text
+from fer_lib.files import (
+    UsageError,
+    atomic_path,
+    read_json,
+    sha256_of,
+    sha256_of_file,
+    write_json,
+    write_text,
+)
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -149,7 +157,11 @@ def test_json_has_no_number_for_nan(tmp_path, value):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text("aü\n\"'\\\0 "),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text("aü\n\"'\\\0 "),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )
@@ -162,7 +174,11 @@ def test_json_comes_back_as_it_was(value):
         assert read_json(f"{folder}/a.json") == value
 
 
-@given(st.binary(max_size=60) | st.text(max_size=40).map(str.encode) | st.sampled_from([b"[" * 100_000, b"1" * 6000]))
+@given(
+    st.binary(max_size=60)
+    | st.text(max_size=40).map(str.encode)
+    | st.sampled_from([b"[" * 100_000, b"1" * 6000])
+)
 def test_reading_anything_as_json_never_raises_but_a_usage_error(data):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.json"
@@ -189,4 +205,6 @@ def test_parts_of_a_digest_do_not_run_into_each_other(tmp_path):
     assert sha256_of("a", "") != sha256_of("a")
     assert sha256_of("ü") == sha256_of("ü".encode())
     (tmp_path / "a").write_bytes(b"abc")
-    assert sha256_of_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (
+        sha256_of_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )

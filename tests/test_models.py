@@ -85,10 +85,19 @@ def test_the_network_gives_probabilities_for_photographs_as_they_are():
 
 
 def test_options_reach_the_layers():
-    options = {"dropout": 0.4, "batch_norm_momentum": 0.7, "rotation": 0.03, "zoom": 0.06, "classes": 5, "seed": 11}
+    options = {
+        "dropout": 0.4,
+        "batch_norm_momentum": 0.7,
+        "rotation": 0.03,
+        "zoom": 0.06,
+        "classes": 5,
+        "seed": 11,
+    }
     model = models.build("basic_model", **options)
     assert [model.get_layer(name).rate for name in ("dropout", "dropout_1")] == [0.4, 0.4]
-    assert {model.get_layer(name).momentum for name, kind, *_ in TABLE if kind == "BatchNormalization"} == {0.7}
+    assert {model.get_layer(name).momentum for name, kind, *_ in TABLE if kind == "BatchNormalization"} == {
+        0.7
+    }
     assert model.get_layer("random_rotation").get_config()["factor"] in (0.03, (-0.03, 0.03), [-0.03, 0.03])
     assert np.abs(model.get_layer("random_zoom").get_config()["height_factor"]).max() == 0.06
     assert model.output_shape == (None, 5)

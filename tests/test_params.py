@@ -170,7 +170,14 @@ def test_papermill_writes_text_as_a_literal(text):
 
 
 def test_parse_reads_each_type():
-    given = ["epochs=1_000", "learning_rate=1e-3", "train_samples=null", "data=a=b", "classes=sad, fear", "dropout=0"]
+    given = [
+        "epochs=1_000",
+        "learning_rate=1e-3",
+        "train_samples=null",
+        "data=a=b",
+        "classes=sad, fear",
+        "dropout=0",
+    ]
     assert params.parse(given) == {
         "epochs": 1000,
         "learning_rate": 1e-3,
@@ -252,7 +259,13 @@ def test_a_preset_says_what_it_does_and_the_command(preset):
 
 def test_section5_is_the_assignment():
     training = params.resolve("section5", {})["training"]
-    expected = {"model": "basic_model", "train_samples": 5000, "validation_share": 0.2, "epochs": 50, "dropout": 0.3}
+    expected = {
+        "model": "basic_model",
+        "train_samples": 5000,
+        "validation_share": 0.2,
+        "epochs": 50,
+        "dropout": 0.3,
+    }
     assert {name: training[name] for name in expected} == expected
     assert training["classes"] == ["neutral", "happy", "surprise"]
 
