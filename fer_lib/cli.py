@@ -112,7 +112,7 @@ def _run(options: Any) -> None:
 
 def _absolute(data: str) -> str:
     """Make a path independent of the folder it was typed in; names such as "bundled" stay."""
-    return str(Path(data).resolve()) if Path(data).exists() else data
+    return str(Path(data).resolve()) if data and Path(data).exists() else data
 
 
 def _report(options: Any) -> None:

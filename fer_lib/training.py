@@ -68,7 +68,7 @@ def compile_model(model: Any, learning_rate: float = 1e-3, weight_average: float
 
     average = {"use_ema": True, "ema_momentum": weight_average} if weight_average else {}
     model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate, **average),
+        optimizer=keras.optimizers.Adam(learning_rate, name="adam", **average),
         loss="categorical_crossentropy",
         metrics=["accuracy"],
     )
@@ -247,13 +247,10 @@ def _averaged_weights(model: Any) -> Iterator[None]:
 
 
 def _key_random_layers(model: Any, seed: int, epoch: int) -> None:
-    """Start every random layer's stream at (seed + the layer's place, epoch)."""
-    place = 0
-    for layer in model.layers:
-        generator = getattr(layer, "seed_generator", None)
-        if generator is not None:
-            place += 1
-            generator.state.assign(np.array([1000 * seed + place, epoch * 1_000_000], generator.state.dtype))
+    """Start the stream of every random layer, dropout and augmentation, at (seed and place, epoch)."""
+    states = [variable for variable in model.variables if "seed_generator_state" in variable.path]
+    for place, state in enumerate(states):
+        state.assign(np.array([1000 * seed + place, epoch * 1_000_000], state.dtype))
 
 
 def _variables(model: Any) -> list[Any]:

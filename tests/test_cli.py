@@ -1,0 +1,283 @@
+"""The command line: quick answers, and one clear line for every mistake."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fer_lib import cli, params, runs
+from fer_lib.files import write_json
+
+HEAVY = ("tensorflow", "keras", "pandas", "matplotlib", "papermill")
+
+
+@pytest.fixture(autouse=True)
+def results(tmp_path, monkeypatch) -> Path:
+    """Give an empty results folder of this test."""
+    folder = tmp_path / "results"
+    monkeypatch.setenv("FER_RESULTS", str(folder))
+    return folder
+
+
+def fer(*arguments: str | Path, **options) -> tuple[subprocess.CompletedProcess, float, set[str]]:
+    """Run `fer` in a process of its own: what it says, its CPU seconds, and which heavy modules it imported."""
+    code = f"""
+import resource, sys
+from fer_lib.cli import main
+try:
+    code = main(sys.argv[1:])
+finally:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    heavy = [name for name in {HEAVY!r} if name in sys.modules]
+    print("\\n" + " ".join([f"{{used.ru_utime + used.ru_stime}}", *heavy]))
+sys.exit(code)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(runs.ROOT)},
+        check=False,
+        **options,
+    )
+    done.stdout, _, last = done.stdout.rstrip("\n").rpartition("\n")
+    seconds, *heavy = last.split()
+    return done, float(seconds), set(heavy)
+
+
+# -- quick answers -----------------------------------------------------------------------------------------
+
+
+def test_help_is_quick_and_names_every_command():
+    (done, seconds, heavy) = min((fer("--help") for _ in range(3)), key=lambda answer: answer[1])
+    print(f"fer --help: {seconds:.2f} s CPU")
+    assert done.returncode == 0 and not done.stderr and not heavy
+    assert seconds < 0.5, f"{seconds:.2f} s CPU"
+    for command in ("run", "report", "list", "data", "summary"):
+        assert f"\n    {command} " in done.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "report", "list", "data", "data fetch", "data verify", "summary"])
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*command.split(), "--help"])
+    assert caught.value.code == 0 and f"usage: fer {command}" in capsys.readouterr().out
+
+
+def test_a_list_without_runs_says_so(results):
+    done, seconds, heavy = fer("list")
+    assert done.returncode == 0 and not done.stderr and not heavy
+    assert "no runs yet" in done.stdout and str(results) in done.stdout
+    assert not results.exists()
+
+
+def make_run(results: Path, created: int, metrics: dict, **given) -> Path:
+    """Write a run directory by hand."""
+    path = results / f"basic_model_3_epochs_timestamp_{created}"
+    path.mkdir(parents=True)
+    document = {"name": path.name, "created": created, "parameters": params.resolve("smoke", given), "stages": {}}
+    write_json(path / "run.json", document)
+    write_json(path / "metrics.json", metrics)
+    return path
+
+
+def test_a_list_shows_runs_side_by_side(results):
+    metrics = {"test.accuracy": 0.7391, "training.samples": 5000, "model.parameters": 118_531}
+    make_run(results, 2000, metrics, data="/some where/fer2013", epochs=50)
+    make_run(results, 1000, {}, train_samples=None)
+    (results / "notes.txt").write_text("mine")
+    done, _, heavy = fer("list")
+    assert done.returncode == 0 and not done.stderr and not heavy
+    header, first, second = done.stdout.splitlines()
+    assert header.split() == ["run", "data", "samples", "epochs", "parameters", "test", "accuracy"]
+    assert first.split() == ["basic_model_3_epochs_timestamp_2000", "fer2013", "5,000", "50", "118,531", "73.9%"]
+    assert second.split() == ["basic_model_3_epochs_timestamp_1000", "bundled", "-", "3", "-", "-"]
+    assert len({len(line) for line in (header, first, second)}) == 1
+
+
+def test_a_closed_pipe_is_no_error(results):
+    for created in range(1000, 1040):
+        make_run(results, created, {})
+    command = f"{sys.executable} -m fer_lib.cli list | head -n 1; exit ${{PIPESTATUS[0]}}"
+    environment = os.environ | {"PYTHONPATH": str(runs.ROOT), "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0 and not done.stderr and done.stdout.startswith("run ")
+
+
+def test_verifying_needs_no_tensorflow(face_folder):
+    done, seconds, heavy = fer("data", "verify", face_folder)
+    print(f"fer data verify: {seconds:.2f} s CPU")
+    assert not heavy & {"tensorflow", "keras"} and "Traceback" not in done.stderr
+    *rows, verdict = done.stdout.splitlines()
+    assert done.returncode == 0 and rows and ": " in verdict
+    assert not verdict.startswith("authentic")
+
+
+def test_the_summary_of_a_network(capsys):
+    assert cli.main(["summary", "basic_model"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Model: basic_model\n") and len(out.splitlines()) == 26
+    assert out.endswith("Total 118,531   Trainable 118,083   Non-trainable 448\n")
+
+
+def test_the_summary_is_all_that_tensorflow_lets_be_seen():
+    done, _, heavy = fer("summary", "basic_model")
+    assert "tensorflow" in heavy and done.returncode == 0 and not done.stderr
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------
+
+
+def refused(capsys: pytest.CaptureFixture[str], results: Path, *arguments: str | Path) -> str:
+    """Run `fer` with a mistake; return the one line that it says."""
+    before = sorted(results.rglob("*")) if results.is_dir() else None
+    assert cli.main([str(argument) for argument in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("fer: ") and err.endswith("\n") and len(err.splitlines()) == 1, err
+    assert not out
+    assert (sorted(results.rglob("*")) if results.is_dir() else None) == before  # nothing begun, nothing lost
+    return err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--preset", "section6"], "section5, smoke"),
+        (["--preset", "smoke", "-p", "model=resnet"], "basic_model"),
+        (["-p", "model=\"); import os; os.system('touch owned')"], "basic_model"),
+        (["-p", "epoch=3"], "epochs"),
+        (["-p", "run=x"], "valid names"),
+        (["-p", "epochs"], "name=value"),
+        (["-p", "epochs=three"], "a whole number"),
+        (["-p", "epochs=1.5"], "a whole number"),
+        (["-p", "epochs=0"], "1 to"),
+        (["-p", "epochs=1" + "0" * 400], "1 to"),
+        (["-p", "learning_rate=nan"], "a number"),
+        (["-p", "learning_rate=inf"], "a number"),
+        (["-p", "classes=happy"], "two or more"),
+        (["-p", "classes=happy,joy"], "angry"),
+        (["-p", "window=4"], "odd"),
+        (["-p", "a\nb=1"], "unknown"),
+        (["-p", "a\nb"], "name=value"),
+        (["--data", "no/such/folder"], "no/such/folder"),
+        (["--data", ""], "data"),
+        (["--data", "a\nb"], "one line of text"),
+        (["--data", "x" * 5000], "x" * 5000),
+        (["-p", "test_data=no/such/folder"], "no/such/folder"),
+        (["--resume", "nothing"], "fer list"),
+        (["--resume", ""], "fer list"),
+        (["--resume", "x" * 5000], "fer list"),
+        (["--resume", "x", "-p", "epochs=3"], "--resume"),
+        (["--resume", "x", "--data", "bundled"], "--resume"),
+        (["--resume", "x", "--preset", "smoke"], "--resume"),
+        (["--resume", "x", "--reuse"], "--resume"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_a_mistake_in_a_run_is_refused_before_anything_begins(capsys, results, arguments, said):
+    assert said in refused(capsys, results, "run", *arguments)
+
+
+def test_an_injected_text_was_not_executed(capsys, results, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in params.names():
+        if name not in ("data", "test_data"):
+            refused(capsys, results, "run", "-p", f"{name}=__import__('os').mkdir('owned')")
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("kind", ["empty folder", "text file", "no classes", "not an image set", "link loop"])
+def test_data_that_are_none_are_refused(capsys, results, tmp_path, kind):
+    path = tmp_path / "Daten mit Lücke"
+    if kind == "text file":
+        path.write_text("hello")
+    elif kind == "link loop":
+        path.symlink_to(path)
+    else:
+        path.mkdir()
+        if kind == "no classes":
+            (path / "train" / "dogs").mkdir(parents=True)
+        elif kind == "not an image set":
+            (path / "letter.txt").write_text("dear reader")
+    assert path.name in refused(capsys, results, "run", "--preset", "smoke", "--data", path)
+
+
+def test_the_current_folder_is_no_data_set_by_accident(results, tmp_path, face_folder, monkeypatch):
+    """`-p test_data=` and the names of known sets mean what they say, wherever one stands."""
+    monkeypatch.chdir(face_folder)
+    assert cli._absolute("") == ""
+    (tmp_path / "bundled").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert cli._absolute("bundled") == "bundled"
+    (tmp_path / "x").mkdir()
+    assert cli._absolute("x") == str(tmp_path / "x")
+
+
+def test_a_results_folder_that_cannot_be_written_is_refused(results, face_folder):
+    results.write_text("a file in its place")
+    done, _, _ = fer("run", "--preset", "smoke", "--data", face_folder, timeout=120)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("fer: ") and str(results) in done.stderr
+    assert results.read_text() == "a file in its place"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_results_folder_is_refused(capsys, results, face_folder):
+    results.mkdir(mode=0o500)
+    assert str(results) in refused(capsys, results, "run", "--preset", "smoke", "--data", face_folder)
+
+
+@pytest.mark.parametrize("command", [["run", "--resume"], ["report"]])
+def test_a_directory_that_is_not_a_run_is_refused(capsys, results, tmp_path, command):
+    (tmp_path / "photos").mkdir()
+    assert "not a run" in refused(capsys, results, *command, tmp_path / "photos")
+    (tmp_path / "photos" / "run.json").write_text("[]")
+    assert "not a run" in refused(capsys, results, *command, tmp_path / "photos")
+
+
+@pytest.mark.parametrize("obstacle", ["notebooks", ".lock"])
+def test_a_run_directory_that_cannot_be_filled_is_an_error_of_one_line(
+    capsys, results, face_folder, obstacle, monkeypatch
+):
+    run = make_run(results, 1000, {}, data=str(face_folder))
+    (run / obstacle).write_text("a file in its place")
+    if obstacle == ".lock":
+        (run / obstacle).unlink()
+        (run / obstacle).mkdir()
+    assert cli.main(["run", "--resume", str(run)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("fer: ") and len(err.splitlines()) == 1 and obstacle in err
+
+
+def test_a_report_of_a_run_that_is_not_finished_is_refused(capsys, results, face_folder):
+    assert "no run" in refused(capsys, results, "report")
+    run = make_run(results, 1000, {}, data=str(face_folder))
+    said = refused(capsys, results, "report", run)
+    assert "exploration is stale (not finished)" in said and f"fer run --resume {run.name}" in said
+
+
+def test_an_unknown_model_has_no_summary(capsys, results):
+    assert "basic_model" in refused(capsys, results, "summary", "resnet")
+
+
+@pytest.mark.parametrize("arguments", [[], ["paint"], ["run", "--fast"], ["data"], ["summary"], ["report", "a", "b"]])
+def test_an_unknown_command_or_option_has_exit_code_2(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2 and "fer" in capsys.readouterr().err
+
+
+def test_verifying_nothing_is_refused(capsys, results, tmp_path):
+    assert "nowhere" in refused(capsys, results, "data", "verify", tmp_path / "nowhere")
+
+
+def test_an_interruption_is_one_line_and_130(capsys, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_list", interrupted)
+    assert cli.main(["list"]) == 130
+    err = capsys.readouterr().err
+    assert err.startswith("fer: interrupted") and len(err.splitlines()) == 1
