@@ -88,7 +88,7 @@ def _run(options: Any) -> None:
     from fer_lib import params, pipeline, runs
 
     pipeline.interruptible()
-    if options.resume:
+    if options.resume is not None:
         if options.preset or options.data or options.given or options.reuse:
             raise UsageError("--resume: goes with no other parameters; the run has its own in run.json")
         run = runs.find(options.resume)
@@ -118,7 +118,7 @@ def _absolute(data: str) -> str:
 def _report(options: Any) -> None:
     from fer_lib import runs
 
-    _build_report(runs.find(options.run) if options.run else runs.newest(tuple(runs.STAGES)))
+    _build_report(runs.find(options.run) if options.run is not None else runs.newest(tuple(runs.STAGES)))
 
 
 def _build_report(run: Any) -> None:
