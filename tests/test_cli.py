@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_lib import cli, params, runs
+from fer_lib import cli, params, pipeline, runs
 from fer_lib.files import write_json
 
 HEAVY = ("tensorflow", "keras", "pandas", "matplotlib", "papermill")
@@ -18,11 +18,12 @@ def results(tmp_path, monkeypatch) -> Path:
     """Give an empty results folder of this test."""
     folder = tmp_path / "results"
     monkeypatch.setenv("FER_RESULTS", str(folder))
+    monkeypatch.setattr(pipeline, "interruptible", lambda: None)  # signals of this process are pytest's
     return folder
 
 
 def fer(*arguments: str | Path, **options) -> tuple[subprocess.CompletedProcess, float, set[str]]:
-    """Run `fer` in a process of its own: what it says, its CPU seconds, and which heavy modules it imported."""
+    """Run `fer` in a process of its own: what it says, its CPU seconds, the heavy modules it imported."""
     code = f"""
 import resource, sys
 from fer_lib.cli import main
@@ -67,7 +68,7 @@ def test_every_command_explains_itself(command, capsys):
 
 
 def test_a_list_without_runs_says_so(results):
-    done, seconds, heavy = fer("list")
+    done, _, heavy = fer("list")
     assert done.returncode == 0 and not done.stderr and not heavy
     assert "no runs yet" in done.stdout and str(results) in done.stdout
     assert not results.exists()
@@ -77,7 +78,12 @@ def make_run(results: Path, created: int, metrics: dict, **given) -> Path:
     """Write a run directory by hand."""
     path = results / f"basic_model_3_epochs_timestamp_{created}"
     path.mkdir(parents=True)
-    document = {"name": path.name, "created": created, "parameters": params.resolve("smoke", given), "stages": {}}
+    document = {
+        "name": path.name,
+        "created": created,
+        "parameters": params.resolve("smoke", given),
+        "stages": {},
+    }
     write_json(path / "run.json", document)
     write_json(path / "metrics.json", metrics)
     return path
@@ -92,7 +98,14 @@ def test_a_list_shows_runs_side_by_side(results):
     assert done.returncode == 0 and not done.stderr and not heavy
     header, first, second = done.stdout.splitlines()
     assert header.split() == ["run", "data", "samples", "epochs", "parameters", "test", "accuracy"]
-    assert first.split() == ["basic_model_3_epochs_timestamp_2000", "fer2013", "5,000", "50", "118,531", "73.9%"]
+    assert first.split() == [
+        "basic_model_3_epochs_timestamp_2000",
+        "fer2013",
+        "5,000",
+        "50",
+        "118,531",
+        "73.9%",
+    ]
     assert second.split() == ["basic_model_3_epochs_timestamp_1000", "bundled", "-", "3", "-", "-"]
     assert len({len(line) for line in (header, first, second)}) == 1
 
@@ -102,7 +115,9 @@ def test_a_closed_pipe_is_no_error(results):
         make_run(results, created, {})
     command = f"{sys.executable} -m fer_lib.cli list | head -n 1; exit ${{PIPESTATUS[0]}}"
     environment = os.environ | {"PYTHONPATH": str(runs.ROOT), "PYTHONUNBUFFERED": "1"}
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, env=environment, check=False
+    )
     assert done.returncode == 0 and not done.stderr and done.stdout.startswith("run ")
 
 
@@ -262,7 +277,9 @@ def test_an_unknown_model_has_no_summary(capsys, results):
     assert "basic_model" in refused(capsys, results, "summary", "resnet")
 
 
-@pytest.mark.parametrize("arguments", [[], ["paint"], ["run", "--fast"], ["data"], ["summary"], ["report", "a", "b"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["paint"], ["run", "--fast"], ["data"], ["summary"], ["report", "a", "b"]]
+)
 def test_an_unknown_command_or_option_has_exit_code_2(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)

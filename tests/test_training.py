@@ -337,7 +337,7 @@ def test_a_state_of_another_network_is_refused(tmp_path, faces, recycled):
 def test_a_state_cannot_bring_code_along(tmp_path, recycled):
     state = tmp_path / "state.npz"
     np.savez(state, history=np.array([print], dtype=object), v0=np.array([print], dtype=object))
-    with pytest.raises(UsageError, match="state.npz"):
+    with pytest.raises(UsageError, match=r"state.npz"):
         training._restore(recycled(), state)
 
 
