@@ -1,6 +1,7 @@
 """`fer`: arguments only; what they ask for is done elsewhere."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,6 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # for example `fer list | head`
         sys.stderr.close()
         return 0
+    except OSError as error:  # what no reader foresaw: a name that is too long, a disk that went away
+        print(f"fer: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -112,7 +116,7 @@ def _run(options: Any) -> None:
 
 def _absolute(data: str) -> str:
     """Make a path independent of the folder it was typed in; names such as "bundled" stay."""
-    return str(Path(data).resolve()) if data and Path(data).exists() else data
+    return str(Path(data).resolve()) if os.path.exists(data) else data  # Path.exists raises at long names
 
 
 def _report(options: Any) -> None:

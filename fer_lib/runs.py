@@ -275,20 +275,25 @@ def create(label: str) -> Run:
     """
     created = int(time.time())
     folder = results_folder()
-    while True:
-        path = folder / f"{label}_timestamp_{created}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            path.mkdir()
-            break
-        except FileExistsError:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        while not _made(path := folder / f"{label}_timestamp_{created}"):
             created += 1
-        except OSError as error:
-            raise UsageError(
-                f"{folder}: cannot be written ({error.strerror}); choose another folder with FER_RESULTS"
-            ) from error
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot be written ({error.strerror}); choose another folder with FER_RESULTS"
+        ) from error
     write_json(path / "run.json", {"name": path.name, "created": created, "parameters": {}, "stages": {}})
     return Run(path)
+
+
+def _made(path: Path) -> bool:
+    """Make a directory, or say that somebody else was quicker."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def find(name: str | Path) -> Run:
@@ -302,7 +307,7 @@ def find(name: str | Path) -> Run:
     text = str(name).removesuffix(".keras")
     candidates = [Path(text), results_folder() / text] if text else []
     for path in candidates:
-        if path.is_dir():
+        if os.path.isdir(path):  # Path.is_dir raises at names that are too long
             return _checked(Run(path.resolve()))
     raise UsageError(f"run {name}: no such directory, neither here nor in {results_folder()}; see `fer list`")
 

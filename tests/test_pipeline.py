@@ -1,4 +1,4 @@
-"""The whole way, at smoke size, as a user goes it: `fer run`, `fer report`, again, and interrupted."""
+"""The whole way, at smoke size, as a user goes it: `fer run`, `fer report`, again, together, interrupted."""
 
 import json
 import os
@@ -8,124 +8,186 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import nbformat
 import pytest
 
-from fer_lib import runs
+from fer_lib import pipeline, runs
+from fer_lib.files import UsageError, read_json, sha256_of_file, write_json
 
-SMALL = ["-p", "train_samples=60", "-p", "epochs=2", "-p", "batch_size=16"]
+SMALL = ["--preset", "smoke", "-p", "train_samples=60", "-p", "epochs=2", "-p", "batch_size=16"]
+OF_THE_SOURCE = {"data.source", "data.digest", "data.verdict", "data.verdict_detail"}
 
 
-def fer(results, *arguments, **options):
-    """Run `fer` in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "fer_lib.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=runs.ROOT,
-        env=os.environ | {"FER_RESULTS": str(results)},
-        check=False,
-        **options,
-    )
+def command(results: Path, *arguments: object) -> dict:
+    """Give what `subprocess` needs to run `fer` in a process group of its own."""
+    return {
+        "args": [sys.executable, "-m", "fer_lib.cli", *map(str, arguments)],
+        "cwd": runs.ROOT,
+        "env": os.environ | {"FER_RESULTS": str(results), "PYTHONUNBUFFERED": "1"},
+        "text": True,
+        "start_new_session": True,
+    }
+
+
+def fer(results: Path, *arguments: object) -> subprocess.CompletedProcess:
+    """Run `fer` to its end."""
+    return subprocess.run(**command(results, *arguments), capture_output=True, check=False)
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that a process has started, and those that they have; kernels are in sessions of their own."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            child, rest = status.read_text().split(" (", 1)
+        except OSError:  # it has just ended
+            continue
+        parents[int(child)] = int(rest.rpartition(")")[2].split()[1])
+    found = [child for child, parent in parents.items() if parent == pid]
+    return found + [grandchild for child in found for grandchild in descendants(child)]
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Those of the processes that still run (a zombie does not)."""
+    states = {pid: Path(f"/proc/{pid}/stat") for pid in pids}
+    return [pid for pid, file in states.items() if file.exists() and ") Z " not in file.read_text()]
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen | None = None) -> None:
+    """Wait; generous, because the machine may be busy."""
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < deadline and (process is None or process.poll() is None)
+        time.sleep(0.05)
+
+
+@dataclass
+class Pair:
+    """Two runs started together: one to its end, the other killed in the midst of training."""
+
+    results: Path
+    faces: Path
+    done: subprocess.CompletedProcess
+    whole: runs.Run
+    killed: runs.Run
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("mit Leerzeichen und ümläuten 表情")
+def pair(tmp_path_factory, make_face_folder, make_face_csv) -> Iterator[Pair]:
+    """Start two runs at once into one results folder, on one set of faces in two layouts, and kill one."""
+    folder = tmp_path_factory.mktemp("mit Leerzeichen und ümläuten 表情")
+    faces = make_face_folder(folder / "faces", dict.fromkeys(("neutral", "happy", "surprise"), 40))
+    table = make_face_csv(folder / "icml_face_data.csv", faces)
+    results = folder / "results of all"
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    whole = subprocess.Popen(**command(results, "run", "--data", faces, *SMALL, "--report"), **piped)
+    other = subprocess.Popen(**command(results, "run", "--data", table, *SMALL), **piped)
+    try:
+        killed = runs.Run(Path(other.stdout.readline().rstrip("\n")))
+        wait_for((killed.path / "checkpoints" / "state.npz").exists, other)  # the first epoch has ended
+        for pid in [*descendants(other.pid), other.pid]:
+            os.kill(pid, signal.SIGKILL)
+        out, err = whole.communicate()
+    finally:
+        for process in (whole, other):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+            process.communicate()
+    done = subprocess.CompletedProcess(whole.args, whole.returncode, out, err)
+    assert done.returncode == 0, err
+    yield Pair(results, faces, done, runs.Run(Path(out.splitlines()[0])), killed)
 
 
-@pytest.fixture(scope="module")
-def faces(folder):
-    from conftest import make_folder
-
-    make_folder(folder / "faces", dict.fromkeys(("neutral", "happy", "surprise"), 40))
-    return folder / "faces"
-
-
-@pytest.fixture(scope="module")
-def finished(folder, faces):
-    """Give the result of one run with its report, and the run."""
-    results = folder / "results"
-    done = fer(results, "run", "--preset", "smoke", "--data", faces, *SMALL, "--report")
-    assert done.returncode == 0, done.stderr
-    (path,) = results.glob("*_timestamp_*/")
-    return done, runs.Run(path)
-
-
-def test_a_run_fills_its_directory(finished):
-    done, run = finished
-    assert not done.stderr
-    assert done.stdout.count("epoch ") == 2 and "left" in done.stdout
-    assert run.name.startswith("basic_model_2_epochs_timestamp_")
+def test_a_run_fills_its_directory(pair):
+    run, out = pair.whole, pair.done.stdout
+    assert not pair.done.stderr
+    assert out.count("epoch ") == 2 and "left" in out and "Traceback" not in out
+    assert run.name.startswith("basic_model_2_epochs_timestamp_") and run.path.parent == pair.results
     for stage, kind in runs.STAGES.items():
-        assert run.document["stages"][stage]["status"] == "done"
+        assert run.document["stages"][stage]["status"] == "done" and run.stale_reason(stage) is None
         executed = nbformat.read(run.path / "notebooks" / f"{kind.notebook}.ipynb", as_version=4)
         cells = [cell for cell in executed.cells if cell.cell_type == "code"]
         assert all(cell.execution_count for cell in cells)
+        assert not [o for cell in cells for o in cell.outputs if o.get("name") == "stderr"]
     assert run.model_path.is_file()
     assert run.metrics["model.parameters"] == 118_531 and run.metrics["training.samples"] == 60
     for name in ("report.html", "report.pdf", "report.tex", "history.csv"):
         assert (run.path / name).stat().st_size > 50
+    assert not list(run.path.rglob(".*-*"))  # no temporary file is left
 
 
-def test_what_is_unchanged_is_skipped(finished, faces):
-    _, run = finished
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    again = fer(run.path.parent, "run", "--preset", "smoke", "--data", faces, *SMALL, "--reuse", "--report")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+def test_each_stage_writes_the_metrics_of_its_own(pair):
+    prefixes = {prefix for stage in runs.STAGES.values() for prefix in stage.prefixes}
+    assert {key.partition(".")[0] + "." for key in pair.whole.metrics} == prefixes
+
+
+def test_what_is_unchanged_is_skipped(pair):
+    def used() -> float:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return children.ru_utime + children.ru_stime
+
+    before, files = used(), {p: p.stat().st_mtime_ns for p in pair.whole.path.rglob("*.*") if p.is_file()}
+    again = fer(pair.results, "run", "--data", pair.faces, *SMALL, "--reuse", "--report")
+    seconds = used() - before
     assert again.returncode == 0 and again.stdout.count("unchanged") == 4
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert Path(again.stdout.splitlines()[0]) == pair.whole.path  # not the other run, of other data
+    print(f"fer run --reuse --report, nothing changed: {seconds:.1f} s CPU")
     assert seconds < 5, f"{seconds:.1f} s CPU"
+    assert {path: path.stat().st_mtime_ns for path in files if path.name != ".lock"} == {
+        path: time for path, time in files.items() if path.name != ".lock"
+    }
 
 
-def test_same_seed_same_numbers_killed_or_not(finished, faces, tmp_path):
-    _, whole = finished
-    arguments = [
-        sys.executable,
-        "-m",
-        "fer_lib.cli",
-        "run",
-        "--preset",
-        "smoke",
-        "--data",
-        str(faces),
-        *SMALL,
-    ]
-    process = subprocess.Popen(
-        arguments,
-        cwd=runs.ROOT,
-        env=os.environ | {"FER_RESULTS": str(tmp_path)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 300
-    while not list(tmp_path.glob("*/checkpoints/state.npz")):  # the first epoch has ended
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    children = subprocess.run(
-        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False
-    ).stdout.split()
-    for pid in [process.pid, *map(int, children)]:
-        os.kill(pid, signal.SIGKILL)
-    process.wait()
-    (path,) = tmp_path.glob("*_timestamp_*/")
-    resumed = fer(tmp_path, "run", "--resume", path.name)
+def test_killed_and_resumed_on_the_same_faces_in_another_layout_it_is_the_same_to_the_byte(pair):
+    whole, run = pair.whole, pair.killed
+    assert run.path != whole.path and run.path.parent == whole.path.parent
+    assert run.document["stages"]["training"]["status"] == "running"
+    resumed = fer(pair.results, "run", "--resume", run.name)
     assert resumed.returncode == 0, resumed.stderr
-    run = runs.Run(path)
-    assert run.metrics == whole.metrics
-    for name in ("history.csv", "checkpoints/epoch_001.keras", "checkpoints/epoch_002.keras"):
-        assert (path / name).read_bytes() == (whole.path / name).read_bytes(), name
+    assert "01_exploration     unchanged" in resumed.stdout and resumed.stdout.count("unchanged") == 1
+    differing = {key for key in whole.metrics | run.metrics if whole.metrics.get(key) != run.metrics.get(key)}
+    assert {"data.source", "data.digest"} <= differing <= OF_THE_SOURCE
     assert run.model_path.read_bytes() == whole.model_path.read_bytes()
-    figures = sorted(file.name for file in (path / "figures").iterdir())
-    assert figures == sorted(file.name for file in (whole.path / "figures").iterdir())
-    for name in figures:
-        assert (path / "figures" / name).read_bytes() == (whole.path / "figures" / name).read_bytes(), name
+
+    def kept(of: runs.Run) -> dict[str, str]:
+        names = ("history.csv", "checkpoints/epoch_*", "figures/*", "tables/*")
+        found = [path for name in names for path in of.path.glob(name) if path.name != "predictions.csv"]
+        return {path.relative_to(of.path).as_posix(): sha256_of_file(path) for path in found}
+
+    ours, theirs = kept(run), kept(whole)
+    assert {name for name in ours | theirs if ours.get(name) != theirs.get(name)} == set()
+    assert len(ours) > 20
 
 
-def test_a_cell_that_fails_is_named_and_the_notebook_kept(faces, tmp_path):
-    done = fer(tmp_path, "run", "--preset", "smoke", "--data", faces, "-p", "train_samples=5000")
+def test_ctrl_c_is_one_line_and_leaves_no_process(pair, tmp_path):
+    process = subprocess.Popen(
+        **command(tmp_path, "run", "--data", pair.faces, *SMALL), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    run = runs.Run(Path(process.stdout.readline().rstrip("\n")))
+    wait_for(lambda: "exploration" in run.document["stages"], process)  # its kernel is at work
+    children = descendants(process.pid)
+    assert children
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 130 and len(err.splitlines()) == 1, err
+    assert err.startswith("fer: interrupted") and "--resume" in err
+    wait_for(lambda: not alive(children))
+    assert runs.find(run.path).stale_reason("exploration") == "not finished"
+    assert not list(run.path.rglob(".[!l]*"))  # but the lock, no temporary file
+
+
+def test_two_processes_do_not_fill_one_run(pair):
+    with pipeline._exclusive(pair.whole):
+        done = fer(pair.results, "run", "--resume", pair.whole.name)
+    assert done.returncode == 2 and "another process" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_cell_that_fails_is_named_and_the_notebook_kept(pair, tmp_path):
+    done = fer(tmp_path, "run", "--preset", "smoke", "--data", pair.faces, "-p", "train_samples=5000")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("fer: 01_exploration, cell ") and "train_samples" in line and "--resume" in line
@@ -133,13 +195,36 @@ def test_a_cell_that_fails_is_named_and_the_notebook_kept(faces, tmp_path):
     assert "UsageError" in executed.read_text(encoding="utf-8")
 
 
-def test_a_report_of_an_altered_run_is_refused(finished, tmp_path):
-    _, run = finished
-    copy = tmp_path / run.name
-    shutil.copytree(run.path, copy)
-    shutil.copy(run.model_path, tmp_path)
-    assert fer(tmp_path, "report", run.name).returncode == 0
+def test_a_later_notebook_that_fails_keeps_what_was_done(pair, tmp_path, monkeypatch, capsys):
+    shutil.copytree(pair.whole.path, tmp_path / pair.whole.name)
+    shutil.copy(pair.whole.model_path, tmp_path)
+    run = runs.Run(tmp_path / pair.whole.name)
+    shutil.copytree(runs.ROOT / "notebooks", tmp_path / "notebooks")
+    path = tmp_path / "notebooks" / "03_overfitting.ipynb"
+    notebook = read_json(path)
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    code[1]["source"] += ["\nraise ValueError('first line\\nsecond line')"]
+    write_json(path, notebook)
+    monkeypatch.setattr(
+        runs, "notebook_path", lambda stage: tmp_path / "notebooks" / f"{runs.STAGES[stage].notebook}.ipynb"
+    )
+    with pytest.raises(UsageError) as caught:
+        pipeline.execute(run)
+    out = capsys.readouterr().out
+    assert out.count("unchanged") == 2 and "[3/4] 03_overfitting" in out and "[4/4]" not in out
+    said = str(caught.value)
+    assert said.startswith("03_overfitting, cell 3: ValueError: first line second line") and "\n" not in said
+    executed = nbformat.read(run.path / "notebooks" / "03_overfitting.ipynb", as_version=4)
+    assert any(o.output_type == "error" for cell in executed.cells for o in cell.get("outputs", []))
+    assert run.metrics["test.accuracy"] == pair.whole.metrics["test.accuracy"]
+
+
+def test_a_report_of_an_altered_run_is_refused(pair, tmp_path):
+    copy = tmp_path / pair.whole.name
+    shutil.copytree(pair.whole.path, copy)
+    shutil.copy(pair.whole.model_path, tmp_path)
+    assert fer(tmp_path, "report", copy.name).returncode == 0
     metrics = json.loads((copy / "metrics.json").read_text())
     (copy / "metrics.json").write_text(json.dumps(metrics | {"test.accuracy": 0.99}))
-    done = fer(tmp_path, "report", run.name)
+    done = fer(tmp_path, "report", copy.name)
     assert done.returncode == 2 and "metrics.json" in done.stderr and len(done.stderr.splitlines()) == 1
