@@ -463,11 +463,21 @@ def checkout(tmp_path, monkeypatch) -> Path:
     ],
 )
 def test_a_changed_module_makes_those_stages_stale_that_reach_it(checkout, module, stale, fresh):
-    before = {stage: runs.code_digest(stage) for stage in runs.STAGES}
+    before = {stage: runs.code_digest(stage, "basic_model") for stage in runs.STAGES}
     with open(checkout / "fer_lib" / module, "a") as handle:
         handle.write("\n_CHANGED = True\n")
-    changed = {stage for stage, digest in before.items() if runs.code_digest(stage) != digest}
+    changed = {stage for stage, digest in before.items() if runs.code_digest(stage, "basic_model") != digest}
     assert set(stale.split()) <= changed and not changed & set(fresh.split())
+
+
+def test_another_network_makes_nothing_stale(checkout):
+    before = {stage: runs.code_digest(stage, "basic_model") for stage in runs.STAGES}
+    source = (checkout / "fer_lib" / "models" / "basic_model.py").read_text()
+    (checkout / "fer_lib" / "models" / "other_model.py").write_text(
+        source.replace("32, 64, 128", "8, 16, 32")
+    )
+    assert before == {stage: runs.code_digest(stage, "basic_model") for stage in runs.STAGES}
+    assert runs.code_digest("training", "other_model") != before["training"]
 
 
 def test_a_stage_begun_again_keeps_its_checkpoints_only_for_the_same_inputs(faces):
