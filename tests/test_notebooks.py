@@ -63,7 +63,7 @@ def test_notebook_04_alone_opens_the_test_set():
         for name, source in sources.items()
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call)
-        and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("load_test", "load_faces")
+        and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("load_test", "load_faces", "_groups")
     }
     # datasets.py: load_test and load_training call the reader that they share.
     assert users == {"evaluation", "datasets.py"}
