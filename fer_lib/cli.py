@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser().parse_args(arguments)
         options.action(options)
     except UsageError as error:
-        print(f"fer: {error}", file=sys.stderr)
+        print("fer:", *str(error).splitlines(), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("fer: interrupted; what was finished is kept (fer run --resume RUN)", file=sys.stderr)
@@ -116,7 +116,8 @@ def _run(options: Any) -> None:
 
 def _absolute(data: str) -> str:
     """Make a path independent of the folder it was typed in; names such as "bundled" stay."""
-    return str(Path(data).resolve()) if os.path.exists(data) else data  # Path.exists raises at long names
+    named = data in ("bundled", "fer2013")  # though a folder may have that name, too
+    return str(Path(data).resolve()) if not named and os.path.exists(data) else data
 
 
 def _report(options: Any) -> None:

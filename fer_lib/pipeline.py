@@ -36,9 +36,9 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False) -> runs.Run:
     from fer_lib import datasets
 
     resolved = params.resolve(preset, given)
-    for source in (resolved["training"]["data"], resolved["evaluation"]["test_data"]):
-        if source:
-            datasets.resolve(source)
+    datasets.class_counts(resolved["training"]["data"], resolved["training"]["classes"])
+    if test_data := resolved["evaluation"]["test_data"]:
+        datasets.resolve(test_data)
     if reuse:
         for run in runs.every():
             if run.document["parameters"] == resolved:

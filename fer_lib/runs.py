@@ -16,6 +16,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from importlib import metadata
@@ -172,6 +173,8 @@ class Run:
         self._set_stage(
             self.stage, {"status": "done", "digest": digest, "seconds": seconds, "outputs": outputs}
         )
+        # Until here an interrupted training goes on from it; a finished one begins afresh.
+        (self.path / "checkpoints" / "state.npz").unlink(missing_ok=True)
         print(f"{self.stage} done")
 
     # -- staleness ---------------------------------------------------------------------------------
@@ -257,7 +260,8 @@ def begin(stage: str, chosen: Any) -> Run:
     write_json(run.path / "run.json", document)
     digest = run.input_digest(stage)
     before = document["stages"].get(stage, {})
-    if stage == "training" and before.get("digest") != digest:
+    # One that was finished is executed again because an output was changed: nothing of it is trusted.
+    if stage == "training" and (before.get("digest") != digest or before["status"] == "done"):
         for path in (run.path / "checkpoints").glob("*"):
             path.unlink()
     kept = {key: value for key, value in run.metrics.items() if not key.startswith(STAGES[stage].prefixes)}
@@ -309,7 +313,9 @@ def find(name: str | Path) -> Run:
     for path in candidates:
         if os.path.isdir(path):  # Path.is_dir raises at names that are too long
             return _checked(Run(path.resolve()))
-    raise UsageError(f"run {name}: no such directory, neither here nor in {results_folder()}; see `fer list`")
+    raise UsageError(
+        f"run {str(name)!r}: no such directory, neither here nor in {results_folder()}; see `fer list`"
+    )
 
 
 def _checked(run: Run) -> Run:
@@ -321,13 +327,23 @@ def _checked(run: Run) -> Run:
     for key, kind in kinds.items():
         if not isinstance(document, dict) or not isinstance(document.get(key), kind):
             raise UsageError(f"{path}: not a run ({key!r} is missing or of the wrong kind); start a new run")
+    for entry in [*document["parameters"].values(), *document["stages"].values()]:
+        if not isinstance(entry, dict):
+            raise UsageError(f"{path}: not a run ({entry!r} in place of an object); start a new run")
+    if not all(isinstance(entry.get("status"), str) for entry in document["stages"].values()):
+        raise UsageError(f"{path}: not a run (a stage without status); start a new run")
     return run
 
 
 def every() -> list[Run]:
-    """All runs of the results folder, newest first."""
-    found = sorted(results_folder().glob("*_timestamp_*/run.json"), key=lambda path: path.parent.name)
-    return sorted((Run(path.parent) for path in found), key=_created, reverse=True)
+    """All runs of the results folder, newest first; what cannot be opened is named and passed over."""
+    found = []
+    for path in sorted(results_folder().glob("*_timestamp_*/run.json")):
+        try:
+            found.append(_checked(Run(path.parent)))
+        except UsageError as error:
+            print(f"fer: passed over: {error}", file=sys.stderr)
+    return sorted(found, key=_created, reverse=True)
 
 
 def _created(run: Run) -> int:

@@ -181,7 +181,6 @@ def fit(
             shuffle=False,  # `batches` does it, keyed by epoch
             verbose=0,
         )
-    (checkpoints / "state.npz").unlink(missing_ok=True)
     return history
 
 
@@ -274,7 +273,7 @@ def _restore(model: Any, path: Path) -> list[dict[str, float]]:
             history = json.loads(str(state["history"]))
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path}: not a state of this network ({error}); start a new run") from error
     return history
 
@@ -291,7 +290,10 @@ def write_history(path: Path, history: list[dict[str, float]]) -> None:
 def save_model(model: Any, path: Path) -> None:
     """Save a `.keras` file whose bytes depend on the model alone (Keras writes the time of day into it)."""
     with atomic_path(path) as temporary:
-        model.save(temporary, include_optimizer=False)
+        # Of a compiled model Keras saves the optimizer, too, whatever it is told: four times the size.
+        bare = type(model).from_config(model.get_config())
+        bare.set_weights(model.get_weights())
+        bare.save(temporary)
         with zipfile.ZipFile(temporary) as archive:
             members = {name: archive.read(name) for name in sorted(archive.namelist())}
         metadata = json.loads(members["metadata.json"])
@@ -369,7 +371,7 @@ class EpochProgress:
         """Take the history so far and the seconds of its last epoch."""
         self.seconds.append(seconds)
         row, done, digits = history[-1], len(history), len(str(self.epochs))
-        left = (self.epochs - done) * sum(self.seconds[-5:]) / len(self.seconds[-5:])
+        left = round((self.epochs - done) * sum(self.seconds[-5:]) / len(self.seconds[-5:]))
         line = (
             f"epoch {done:>{digits}}/{self.epochs}  loss {row['loss']:.3f}"
             f"  accuracy {row['accuracy']:.3f}  val_loss {row['val_loss']:.3f}"
@@ -377,7 +379,7 @@ class EpochProgress:
         )
         if file := os.environ.get("FER_PROGRESS"):
             with open(file, "a", encoding="utf-8") as handle:
-                handle.write(f"{line}  {seconds:.1f} s, {left // 60:.0f}:{left % 60:02.0f} left\n")
+                handle.write(f"{line}  {seconds:.1f} s, {left // 60}:{left % 60:02} left\n")
         if self.handle:
             bar = "█" * round(30 * done / self.epochs)
             self.handle.update(_Text(f"{bar:░<30}  {line}"))

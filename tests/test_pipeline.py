@@ -16,7 +16,7 @@ import nbformat
 import pytest
 
 from fer_lib import pipeline, runs
-from fer_lib.files import UsageError, read_json, write_json
+from fer_lib.files import UsageError, read_json, sha256_of_file, write_json
 
 SMALL = ["--preset", "smoke", "-p", "train_samples=60", "-p", "epochs=2", "-p", "batch_size=16"]
 OF_THE_SOURCE = {"data.source", "data.digest", "data.verdict", "data.verdict_detail"}
@@ -27,9 +27,12 @@ def command(results: Path, *arguments: object) -> dict:
     return {
         "args": [sys.executable, "-m", "fer_lib.cli", *map(str, arguments)],
         "cwd": runs.ROOT,
-        "env": os.environ | {"FER_RESULTS": str(results), "PYTHONUNBUFFERED": "1"},
+        "env": os.environ
+        | {"FER_RESULTS": str(results), "PYTHONUNBUFFERED": "1", "TF_NUM_INTRAOP_THREADS": "1"},
         "text": True,
         "start_new_session": True,
+        # A shell ignores Ctrl-C on behalf of what it runs in the background, this session perhaps.
+        "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     }
 
 
@@ -140,6 +143,47 @@ def test_what_is_unchanged_is_skipped(pair):
     assert {path: path.stat().st_mtime_ns for path in files if path.name != ".lock"} == {
         path: time for path, time in files.items() if path.name != ".lock"
     }
+
+
+def test_killed_and_resumed_on_the_same_faces_in_another_layout_it_is_the_same_to_the_byte(pair):
+    whole, run = pair.whole, pair.killed
+    assert run.path != whole.path and run.path.parent == whole.path.parent
+    assert run.document["stages"]["training"]["status"] == "running"
+    resumed = fer(pair.results, "run", "--resume", run.name)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "01_exploration     unchanged" in resumed.stdout and resumed.stdout.count("unchanged") == 1
+    differing = {key for key in whole.metrics | run.metrics if whole.metrics.get(key) != run.metrics.get(key)}
+    assert {"data.source", "data.digest"} <= differing <= OF_THE_SOURCE
+    assert run.model_path.read_bytes() == whole.model_path.read_bytes()
+
+    def kept(of: runs.Run) -> dict[str, str]:
+        names = ("history.csv", "checkpoints/epoch_*", "figures/*", "tables/*")
+        found = [path for name in names for path in of.path.glob(name) if path.name != "predictions.csv"]
+        return {path.relative_to(of.path).as_posix(): sha256_of_file(path) for path in found}
+
+    ours, theirs = kept(run), kept(whole)
+    assert {name for name in ours | theirs if ours.get(name) != theirs.get(name)} == set()
+    assert len(ours) > 20
+
+
+def test_ctrl_c_is_one_line_and_leaves_no_process(face_folder, tmp_path):
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(**command(tmp_path, "run", "--data", face_folder, *SMALL), **piped)
+    try:
+        run = runs.Run(Path(process.stdout.readline().rstrip("\n")))
+        wait_for(lambda: "exploration" in run.document["stages"], process)  # its kernel is at work
+        children = descendants(process.pid)
+        assert children
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+    assert process.returncode == 130 and len(err.splitlines()) == 1, err
+    assert err.startswith("fer: interrupted") and "--resume" in err
+    wait_for(lambda: not alive(children))
+    assert runs.find(run.path).stale_reason("exploration") == "not finished"
+    assert [path.name for path in run.path.rglob(".*")] == [".lock"]  # no temporary file
 
 
 def test_two_processes_do_not_fill_one_run(pair):

@@ -91,7 +91,6 @@ def synthetic_metrics() -> dict:
         "overfitting.val_accuracy": 0.7524,
         "overfitting.gap": 0.0439,
         "overfitting.final_gap": -0.0911,
-        "overfitting.model_file": f"results/{NAME}.keras",
         "overfitting.sentence": "Over-fitting begins at epoch 43: from there the validation loss stays up.",
         "test.images": 3838,
         "test.accuracy": 0.73913,
@@ -181,6 +180,7 @@ def synthetic_run(folder: Path, figures: tuple[str, ...] = tuple(FIGURES)) -> Pa
     run = {
         "name": NAME,
         "created": CREATED,
+        "model_file": f"results/{NAME}.keras",
         "parameters": {
             "exploration": {"classes": list(CLASSES), "data": "fer2013", "seed": 0},
             "training": {

@@ -383,6 +383,7 @@ def test_a_saved_model_has_the_same_bytes_and_predicts_the_same(tmp_path, faces)
         # Three times the size of the weights, and of no use to anybody but `state.npz`.
         assert b"optimizer" not in archive.read("model.weights.h5")
         assert not json.loads(archive.read("config.json")).get("compile_config")
+        assert b"shared_object_id" not in archive.read("config.json")  # addresses in memory
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     training.save_model(model, tmp_path / "b.keras")
     training.save_model(training.load_model(tmp_path / "a.keras"), tmp_path / "c.keras")
