@@ -36,23 +36,28 @@ def augmentation_layers(rotation: float = 0.02, zoom: float = 0.05, seed: int = 
     ]
 
 
-def preview(images: np.ndarray, versions: int = 7, **options: Any) -> np.ndarray:
+def stack_of(network: Any) -> list[Any]:
+    """Give copies of the layers of a network that change a training image at random, in order."""
+    random = [layer for layer in network.layers if layer.name.startswith("random_")]
+    return [type(layer).from_config(layer.get_config()) for layer in random]
+
+
+def preview(images: np.ndarray, stack: list[Any], versions: int = 7) -> np.ndarray:
     """Augment each image several times, to look at.
 
     Parameters
     ----------
-    images : ndarray of uint8, shape (n, height, width)
-        Grey faces.
+    images : ndarray, shape (n, height, width)
+        Grey faces, 0 to 255.
+    stack : list of keras.layers.Layer
+        Of `augmentation_layers`, or `stack_of` a network.
     versions : int
         How many of each.
-    **options
-        Of `augmentation_layers`.
 
     Returns
     -------
     ndarray of float32, shape (n, versions, height, width), grey values 0 to 255
     """
-    stack = augmentation_layers(**options)
 
     def augmented() -> np.ndarray:
         faces = images[..., np.newaxis].astype(np.float32) / 255

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL
@@ -348,6 +348,25 @@ def _keep(stamp: str, group: Group) -> None:
 
 
 # --- the split --------------------------------------------------------------------------------------------
+
+
+def load_split(settings: Any) -> tuple[FaceDataset, "Split"]:
+    """Load the training side and split it: the same wherever it is asked for with the same settings.
+
+    Parameters
+    ----------
+    settings : fer_lib.params.Data
+        Images of its `test_data`, or else of the test part of its `data`, leave the training side.
+
+    Returns
+    -------
+    FaceDataset, Split
+        All that is there for training, and what is drawn from it.
+    """
+    faces = load_training(settings.data, settings.classes)
+    test_pixels = test_pixel_digests(settings.test_data or settings.data, settings.classes)
+    drawn = settings.train_samples, settings.validation_share, settings.seed, settings.duplicates
+    return faces, split(faces, test_pixels, *drawn)
 
 
 def split(

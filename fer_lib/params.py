@@ -22,6 +22,7 @@ class Data:
     """Which faces, and how the training side is split."""
 
     data: str = "bundled"  # "bundled", "fer2013", or a path: image folder, CSV or archive.zip
+    test_data: str = ""  # tested on it; empty: on the test part of `data`
     classes: tuple[str, ...] = DEFAULT_CLASSES  # in this order they are labels 0, 1, 2
     train_samples: int | None = _number(5000, 10, 10**7, "images drawn, validation included; None takes all")
     validation_share: float = _number(0.2, 0.01, 0.9, "share of train_samples kept for validation")
@@ -32,23 +33,29 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Exploration(Data):
-    """Notebook 01."""
+    """Notebook 01; the network, for what its augmentation does to a face."""
+
+    model: str = field(default="basic_model", metadata={"choices": models.names})
+    rotation: float = _number(0.02, 0, 0.5, "share of a full turn; basic_model")
+    zoom: float = _number(0.05, 0, 0.9, "largest change of scale; basic_model")
+    augmentation_strength: float = _number(0.7, 0, 1, "of `layers.RandomPhotograph`; the other networks")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training(Data):
+class Training(Exploration):
     """Notebook 02."""
 
-    model: str = field(default="basic_model", metadata={"choices": models.names})
     epochs: int = _number(50, 1, 10_000, "passes over the training images")
     batch_size: int = _number(128, 1, 100_000, "images a step")
-    learning_rate: float = _number(1e-3, 1e-8, 10, "of Adam")
-    dropout: float = _number(0.3, 0, 0.95, "after each dense layer")
+    learning_rate: float = _number(1e-3, 1e-8, 10, "of Adam; the highest, if there is a schedule")
+    schedule: str = field(default="constant", metadata={"choices": ("constant", "cosine")})
+    warm_up: float = _number(0.0, 0, 0.9, "share of the steps in which the learning rate of a cosine rises")
+    weight_decay: float = _number(0.0, 0, 1, "above 0 Adam is AdamW")
+    label_smoothing: float = _number(0.0, 0, 0.5, "share of the target spread over all classes")
+    dropout: float = _number(0.3, 0, 0.95, "share of units")
     batch_norm_momentum: float = _number(0.9, 0, 0.9999, "of the moving mean and variance")
     recalibration_images: int = _number(1024, 0, 10**6, "for batch normalisation after an epoch; 0: none")
     weight_average: float = _number(0.99, 0, 0.99999, "momentum of the mean of the weights; 0: none")
-    rotation: float = _number(0.02, 0, 0.5, "share of a full turn")
-    zoom: float = _number(0.05, 0, 0.9, "largest change of scale")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +74,7 @@ class Overfitting:
 class Evaluation:
     """Notebook 04."""
 
-    test_data: str = ""  # empty: the test part of the run's own data
+    test_data: str = ""  # empty: as the run was trained for
     run: str = ""
 
 
@@ -87,6 +94,27 @@ def section5() -> dict[str, Any]:
     return {}
 
 
+def sim2real() -> dict[str, Any]:
+    """Train on rendered faces alone, for photographs.
+
+    Command: `fer run --preset sim2real -p test_data=path/to/fer2013`.
+    """
+    return {
+        "data": "bundled",
+        "model": "sim2real_model",
+        "train_samples": None,
+        "validation_share": 0.06,
+        "epochs": 10,
+        "batch_size": 32,
+        "learning_rate": 2e-3,
+        "schedule": "cosine",
+        "warm_up": 0.15,
+        "weight_decay": 1e-3,
+        "label_smoothing": 0.1,
+        "weight_average": 0.995,
+    }
+
+
 def smoke() -> dict[str, Any]:
     """See that everything works: 300 images, 3 epochs, a result that means nothing.
 
@@ -95,7 +123,7 @@ def smoke() -> dict[str, Any]:
     return {"train_samples": 300, "epochs": 3, "batch_size": 32, "window": 3, "patience": 2}
 
 
-PRESETS = {"section5": section5, "smoke": smoke}
+PRESETS = {"section5": section5, "sim2real": sim2real, "smoke": smoke}
 
 
 def names(stage: str | None = None) -> list[str]:

@@ -37,7 +37,7 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False) -> runs.Run:
 
     resolved = params.resolve(preset, given)
     datasets.class_counts(resolved["training"]["data"], resolved["training"]["classes"])
-    if test_data := resolved["evaluation"]["test_data"]:
+    if test_data := resolved["training"]["test_data"]:
         datasets.resolve(test_data)
     if reuse:
         for run in runs.every():

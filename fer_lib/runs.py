@@ -195,8 +195,10 @@ class Run:
 
         values = self.document["parameters"]
         own = values.get(stage, {})
-        source = own.get("data") or values.get("training", {}).get("data")
-        sources = [source, own.get("test_data")] if STAGES[stage].reads_data else []
+        trained = values.get("training", {})
+        sources = [own.get(name) or trained.get(name) for name in ("data", "test_data")]
+        if not STAGES[stage].reads_data:
+            sources = []
         return [datasets.data_digest(item) for item in sources if item]
 
     def stale_reason(self, stage: str) -> str | None:

@@ -213,6 +213,7 @@ METRICS = {
     "overfitting.onset_epoch": 24,
     "overfitting.best_epoch": 23,
     "test.accuracy": 0.7,
+    "test.seen_in_training": 0,
     "test.accuracy_low": 0.68,
     "test.accuracy_high": 0.72,
 }
@@ -220,8 +221,8 @@ METRICS = {
 
 def test_requirements_all_pass_and_each_can_fail():
     table = evaluation.requirements(METRICS, model_saved=True)
-    assert table["passed"].all() and len(table) == 12
-    assert table.set_index("requirement").loc["test accuracy", "measured"] == "70.0 % (68.0 to 72.0 %)"
+    assert table["passed"].all() and len(table) == 13
+    assert table.set_index("requirement").loc["test accuracy", "measured"] == "70.0% (68.0% to 72.0%)"
     changes = {
         "model.parameters": 150_001,
         "model.input": "48x48x1",
@@ -232,6 +233,7 @@ def test_requirements_all_pass_and_each_can_fail():
         "training.batch_size": 64,
         "training.images": 3000,
         "overfitting.best_epoch": 24,
+        "test.seen_in_training": 1,
         "test.accuracy": 0.59,
     }
     failed = set()
@@ -250,7 +252,7 @@ def test_requirements_of_another_network_and_of_a_run_without_onset():
         "overfitting.onset_epoch": None,
     }
     table = evaluation.requirements(metrics, model_saved=True)
-    assert table["passed"].all() and len(table) == 11
+    assert table["passed"].all() and len(table) == 12
     assert table["measured"].str.contains("no over-fitting seen").any()
     with pytest.raises(UsageError, match=r"no test\.accuracy"):
         evaluation.requirements({k: v for k, v in METRICS.items() if k != "test.accuracy"}, True)

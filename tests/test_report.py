@@ -93,6 +93,9 @@ def synthetic_metrics() -> dict:
         "overfitting.final_gap": -0.0911,
         "overfitting.sentence": "Over-fitting begins at epoch 43: from there the validation loss stays up.",
         "test.images": 3838,
+        "test.source": "FER2013 image folder /home/student/fer2013",
+        "test.verdict": "authentic",
+        "test.seen_in_training": 0,
         "test.accuracy": 0.73913,
         "test.accuracy_low": 0.72504,
         "test.accuracy_high": 0.75279,
@@ -106,7 +109,7 @@ def synthetic_metrics() -> dict:
         "test.ece": 0.03219,
         "test.target": 0.6,
         "test.target_reached": True,
-        "test.target_sentence": "The target of 60 % is reached: the whole interval lies above it.",
+        "test.target_sentence": "The target of 60% is reached: the whole interval lies above it.",
         "test.twins.images": 204,
         "test.twins.accuracy": None,
         "test.without_twins.images": 3634,
@@ -164,7 +167,7 @@ def synthetic_tables() -> dict[str, list[tuple]]:
             ("parameters", "at most 150,000", "118,531", True),
             ("images for training and validation", "5,000", "5,000", True),
             ("model saved before over-fitting", "yes", "epoch 41, over-fitting from epoch 43", True),
-            ("test accuracy", "at least 60 %", "73.9 % (72.5 to 75.3 %)", False),
+            ("test accuracy", "at least 60%", "73.9% (72.5% to 75.3%)", False),
         ],
     }
 
@@ -290,7 +293,7 @@ def test_numbers_of_metrics_json_stand_in_all_three_outputs(built: dict[str, Pat
         "−0.091",
         "+0.044",
     )
-    expected += ("71.2%\u00a0(68.0–74.0%)", "The target of 60 % is reached")
+    expected += ("71.2%\u00a0(68.0–74.0%)", "The target of 60% is reached")
     for number in expected:
         assert number.replace("\u00a0", " ") in visible
         assert number in plain_tex.replace("--", "–").replace("~", "\u00a0")

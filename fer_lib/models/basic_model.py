@@ -42,6 +42,8 @@ def build(
     import keras
     from keras import layers
 
+    from fer_lib.layers import BatchNormalization
+
     def numbered(name: str, i: int) -> str:
         return f"{name}_{i}" if i else name
 
@@ -51,9 +53,7 @@ def build(
         x = layer(x)
     for i, filters in enumerate((32, 64, 128)):  # (n, 64, 64, 1) -> (n, 8, 8, 128)
         x = layers.Conv2D(filters, 3, padding="same", name=numbered("conv2d", i))(x)
-        x = layers.BatchNormalization(momentum=batch_norm_momentum, name=numbered("batch_normalization", i))(
-            x
-        )
+        x = BatchNormalization(momentum=batch_norm_momentum, name=numbered("batch_normalization", i))(x)
         x = layers.Activation("relu", name=numbered("activation", i))(x)
         x = layers.MaxPooling2D(2, name=numbered("max_pooling2d", i))(x)
     x = layers.GlobalAveragePooling2D(name="global_average_pooling2d")(x)  # (n, 128)

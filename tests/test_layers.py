@@ -1,0 +1,115 @@
+"""Layers of our own: equal to what they replace, repeatable, and saved so that anybody can open them."""
+
+import numpy as np
+import pytest
+
+from fer_lib import layers, models, training
+
+
+@pytest.fixture(scope="module")
+def maps() -> np.ndarray:
+    """Give maps (6, 8, 8, 4) far from mean 0 and variance 1."""
+    return np.random.default_rng(0).normal(3, 5, (6, 8, 8, 4)).astype(np.float32)
+
+
+def faces(n: int = 16) -> np.ndarray:
+    """Give smooth images (n, 48, 48, 1) in [0, 1], light on the left."""
+    rng = np.random.default_rng(1)
+    ramp = np.linspace(0.8, 0.2, 48, dtype=np.float32)
+    return (ramp[None, None, :] + rng.uniform(-0.1, 0.1, (n, 48, 1)).astype(np.float32))[..., None]
+
+
+def test_batch_normalisation_gives_the_numbers_of_keras(maps):
+    import keras
+    import tensorflow as tf
+
+    ours, theirs = layers.BatchNormalization(momentum=0.7), keras.layers.BatchNormalization(momentum=0.7)
+    results = []
+    for layer in (ours, theirs):
+        layer.build(maps.shape)
+        layer.gamma.assign([1.0, 2.0, 0.5, 3.0])
+        layer.beta.assign([0.0, 1.0, -1.0, 2.0])
+        with tf.GradientTape() as tape:
+            x = tf.constant(maps)
+            tape.watch(x)
+            trained = layer(x, training=True)
+            loss = tf.reduce_sum(trained**3)
+        gradients = tape.gradient(loss, [x, layer.gamma.value, layer.beta.value])
+        results.append([trained, *gradients, layer.moving_mean])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(np.array(a), np.array(b), rtol=2e-3, atol=2e-3)
+    # The one difference: n - 1 in place of n under the moving variance, 384 values a channel here.
+    np.testing.assert_allclose(ours.moving_variance, theirs.moving_variance, rtol=4e-3)
+    assert not np.allclose(ours.moving_variance, 1)
+    theirs.moving_variance.assign(ours.moving_variance)
+    np.testing.assert_allclose(ours(maps), theirs(maps), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["basic_model", "sim2real_model"])
+def test_a_saved_network_needs_nothing_of_ours_that_keras_has(tmp_path, name):
+    import keras
+
+    network = models.build(name)
+    assert any(isinstance(layer, layers.BatchNormalization) for layer in network.layers)
+    training.save_model(network, tmp_path / "a.keras")
+    loaded = training.load_model(tmp_path / "a.keras")
+    assert not any(isinstance(layer, layers.BatchNormalization) for layer in loaded.layers)
+    assert sum(isinstance(layer, keras.layers.BatchNormalization) for layer in loaded.layers) == 3
+    size = models.image_size(name)
+    images = np.random.default_rng(0).uniform(0, 255, (3, size, size, 1)).astype(np.float32)
+    np.testing.assert_allclose(
+        loaded.predict(images, verbose=0), network.predict(images, verbose=0), atol=1e-5
+    )
+    assert models.summary_rows(loaded) == models.summary_rows(network)
+
+
+def test_a_basic_model_opens_where_we_are_not_installed(tmp_path):
+    import json
+    import zipfile
+
+    training.save_model(models.build("basic_model"), tmp_path / "a.keras")
+    with zipfile.ZipFile(tmp_path / "a.keras") as archive:
+        assert b"fer_lib" not in archive.read("config.json")
+        assert json.loads(archive.read("config.json"))["class_name"] == "Functional"
+
+
+def test_another_photograph_is_another_one_and_repeats():
+    x = faces()
+    layer = layers.RandomPhotograph(1.0, seed=5)
+    first, second = np.array(layer(x, training=True)), np.array(layer(x, training=True))
+    assert first.shape == x.shape and first.min() >= 0 and first.max() <= 1
+    assert not np.allclose(first, second)
+    np.testing.assert_array_equal(first, layers.RandomPhotograph(1.0, seed=5)(x, training=True))
+    # Half of them are mirrored: light on the right.
+    left, right = first[:, :, :20].mean((1, 2, 3)), first[:, :, 28:].mean((1, 2, 3))
+    assert 3 <= (left > right).sum() <= 13
+
+
+def test_without_training_or_strength_a_photograph_stays_as_it_is():
+    x = faces()
+    np.testing.assert_array_equal(layers.RandomPhotograph(1.0)(x), x)
+    np.testing.assert_array_equal(layers.RandomPhotograph(0.0)(x, training=True), x)
+
+
+def test_local_contrast_removes_slow_light():
+    x = faces()
+    x[:, 20:28, 20:28] += 0.1  # something to see
+    layer = layers.LocalContrast(floor=1e-3)
+    flat, lit = np.array(layer(x)), np.array(layer(0.5 * x + 0.3))
+    np.testing.assert_allclose(flat, lit, atol=0.1)
+    assert flat.std() > 0.5
+
+
+@pytest.mark.parametrize(("axis", "strongest"), [(1, 2), (2, 0)])
+def test_edges_are_found_in_their_direction(axis, strongest):
+    x = np.zeros((1, 48, 48, 1), np.float32)
+    x[(slice(None), *[slice(24, None) if i == axis else slice(None) for i in (1, 2)])] = 1
+    maps = np.array(layers.OrientedEdges()(x))
+    assert maps.shape == (1, 24, 24, 8)
+    assert maps.max((0, 1, 2)).argmax() == strongest
+    assert maps.max((0, 1, 2))[(strongest + 4) % 8] == pytest.approx(0.01, abs=1e-3)  # light to dark: none
+
+
+def test_a_blur_keeps_the_sum_of_a_constant():
+    for sigma in (0.7, 4.0, 5.0):
+        np.testing.assert_allclose(layers.blur_matrix(48, sigma).sum(1), 1, rtol=1e-5)
