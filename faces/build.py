@@ -54,13 +54,16 @@ def _workers(jobs: int) -> Iterator[Any]:
 
 
 def progress(done: int, total: int, started: float, label: str) -> None:
-    """Show a progress bar on standard error."""
+    """Show a progress bar on standard error; where that is no terminal, a line every tenth part."""
+    terminal = sys.stderr.isatty()
+    if not terminal and 10 * done // total == 10 * (done - 1) // total:
+        return
     seconds = time.monotonic() - started
     left = seconds / done * (total - done) if done else 0.0
     bar = "#" * (30 * done // total)
-    end = "\n" if done == total else ""
-    line = f"\r{label} [{bar:<30}] {done}/{total}  {done / max(seconds, 1e-9):5.1f}/s  {left:4.0f} s left"
-    print(line, end=end, file=sys.stderr, flush=True)
+    start, end = "\r" if terminal else "", "\n" if done == total or not terminal else ""
+    line = f"{label} [{bar:<30}] {done}/{total}  {done / max(seconds, 1e-9):5.1f}/s  {left:4.0f} s left"
+    print(start + line, end=end, file=sys.stderr, flush=True)
 
 
 def build(counts: dict[str, int], jobs: int) -> tuple[dict[str, np.ndarray], str, dict[str, Any]]:

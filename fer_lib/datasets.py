@@ -133,7 +133,7 @@ def resolve(data: Data) -> Source:
             )
         data = found[0]
     path = Path(data).expanduser()
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises at names that are too long
         raise UsageError(f"{path}: no such file or folder; give bundled, fer2013 or the path of a data set")
     source = find(path)
     if source is None and path.is_dir():

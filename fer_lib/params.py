@@ -54,7 +54,7 @@ class Training(Exploration):
     label_smoothing: float = _number(0.0, 0, 0.5, "share of the target spread over all classes")
     dropout: float = _number(0.3, 0, 0.95, "share of units")
     batch_norm_momentum: float = _number(0.9, 0, 0.9999, "of the moving mean and variance")
-    recalibration_images: int = _number(1024, 0, 10**6, "for batch normalisation after an epoch; 0: none")
+    recalibration_images: int = _number(512, 0, 10**6, "for batch normalisation after an epoch; 0: none")
     weight_average: float = _number(0.99, 0, 0.99999, "momentum of the mean of the weights; 0: none")
 
 

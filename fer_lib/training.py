@@ -147,7 +147,7 @@ def fit(
     batch_size: int,
     seed: int,
     folder: Path,
-    recalibration_images: int = 1024,
+    recalibration_images: int = 512,
     progress: Callable[[list[dict[str, float]], float], None] | None = None,
 ) -> list[dict[str, float]]:
     """Train a compiled model; a run that was interrupted goes on where its last whole epoch ended.
