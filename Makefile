@@ -9,6 +9,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
+# Some machines forbid Python its caches of compiled code; every import of TensorFlow then takes 12 s, not 5.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help report test lab data smoke notebooks references faces lint lock clean
 
 help: ## explain the targets
