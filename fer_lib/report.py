@@ -28,6 +28,7 @@ from fer_lib.files import (
     write_json,
     write_text,
 )
+from fer_lib.runs import Edge
 
 SOURCE = Path(__file__).resolve().parent.parent / "report" / "report.md"
 FORMATS = ("html", "pdf", "tex")
@@ -81,6 +82,40 @@ def build(run_dir: str | Path, source: str | Path = SOURCE) -> dict[str, Path]:
     outputs = {path.name: sha256_of_file(path) for path in paths.values()}
     write_json(run_dir / "report.json", {"inputs": inputs, "outputs": outputs})
     return paths
+
+
+def edges(run_dir: Path) -> Iterator[Edge]:
+    """Compare the report of a run with what it was built from, and its files with what was written."""
+    record, source = run_dir / "report.json", "text, metrics.json, tables, figures"
+    paths = {path.name: path for path in (run_dir / f"report.{name}" for name in FORMATS)}
+    built = [path for path in (record, *paths.values()) if path.exists()]
+    if not built:
+        yield Edge("report", source, "absent", "not built")
+        return
+    try:
+        content = read_json(record)
+        inputs, outputs = content["inputs"], {name: content["outputs"][name] for name in paths}
+    except (UsageError, KeyError, TypeError):
+        yield Edge(
+            "report", "report.json", "altered", "report.json does not say what the report was built from"
+        )
+        return
+    for name, path in paths.items():
+        same = path.is_file() and sha256_of_file(path) == outputs[name]
+        yield (
+            Edge(name, "fer report")
+            if same
+            else Edge(name, "fer report", "altered", f"{name} is not what was built")
+        )
+    try:
+        reason = (
+            ""
+            if _digest(run_dir, SOURCE, _read_run(run_dir)) == inputs
+            else "the report is of other contents"
+        )
+    except UsageError as error:
+        reason = str(error)
+    yield Edge("report", source, "stale", reason) if reason else Edge("report", source)
 
 
 def _read_run(run_dir: Path) -> dict[str, Any]:
