@@ -207,17 +207,23 @@ def begun(results: Path, *arguments: object) -> tuple[subprocess.Popen, runs.Run
     return process, runs.Run(Path(process.stdout.readline().rstrip("\n")))
 
 
+def being_written(run: runs.Run) -> list[str]:
+    """Temporary files that are not yet renamed to what they are to be."""
+    places = (run.path, *(run.path / name for name in ("checkpoints", "figures", "tables")))
+    return sorted(path.name for place in places for path in place.glob(".*-*"))
+
+
 def kill_somewhere(chance: random.Random, process: subprocess.Popen, run: runs.Run) -> str | None:
     """Kill a process of a run at a random moment, or while something is being written; say which and when."""
     clock, writing = time.monotonic(), chance.random() < 0.3
     delay = chance.uniform(0, 60)
-    while time.monotonic() < clock + delay or (writing and not list(run.path.rglob(".*-*"))):
+    while time.monotonic() < clock + delay or (writing and not being_written(run)):
         if process.poll() is not None:
             return None
         time.sleep(0.005 if writing and time.monotonic() > clock + delay else 0.1)
     kernels = [pid for pid in descendants(process.pid) if alive([pid])]
     victim = chance.choice(["kernel", "parent", "both"]) if kernels else "parent"
-    caught = " ".join(sorted(path.name for path in run.path.rglob(".*-*")))
+    caught = " ".join(being_written(run))
     for pid in {"kernel": kernels, "parent": [process.pid], "both": [*kernels, process.pid]}[victim]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
