@@ -14,7 +14,8 @@ EPILOGUE = """examples:
   fer run --data fer2013 -p seed=1          the same on FER2013 photographs, another seed
   fer run --resume RUN                      go on with a run that was interrupted
   fer report                                HTML, PDF and LaTeX of the newest run
-  fer list                                  runs side by side"""
+  fer list                                  runs side by side
+  fer check                                 is everything in the newest run what it wrote, and up to date?"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,6 +60,24 @@ def parser() -> argparse.ArgumentParser:
     )
     check.add_argument("run", nargs="?", metavar="RUN")
     check.set_defaults(action=_check)
+
+    again = commands.add_parser(
+        "verify",
+        help="execute a run again and compare",
+        description="Execute a run again from its run.json and say, metric by metric and file by file, "
+        "whether it is identical, equal within tolerance, or different (exit code 1).",
+    )
+    again.add_argument("run", metavar="RUN")
+    again.set_defaults(action=_verify_run)
+
+    compare = commands.add_parser(
+        "compare",
+        help="compare runs on the same test images",
+        description="Two runs: McNemar's test on the same test images. Runs that differ in their seed only: "
+        "mean and spread of the accuracy.",
+    )
+    compare.add_argument("runs", nargs="+", metavar="RUN")
+    compare.set_defaults(action=_compare)
 
     lister = commands.add_parser("list", help="list runs side by side")
     lister.set_defaults(action=_list)
@@ -168,6 +187,21 @@ def _check(options: Any) -> int:
     for edge in problems:
         print(f"fer: {run.name}: {edge.reason}", file=sys.stderr)
     return 2 if problems else 0
+
+
+def _verify_run(options: Any) -> int:
+    from fer_lib import pipeline, runs, trust
+
+    pipeline.interruptible()
+    verdict = trust.verify(runs.find(options.run))
+    print(verdict)
+    return 1 if verdict == "different" else 0
+
+
+def _compare(options: Any) -> None:
+    from fer_lib import runs, trust
+
+    trust.compare([runs.find(name) for name in options.runs])
 
 
 def _list(_: Any) -> None:

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -569,6 +570,7 @@ def _reached(source: str, model: str | None) -> set[str]:
     return found
 
 
+@lru_cache(maxsize=256)
 def _imports(source: str) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):

@@ -216,7 +216,7 @@ def being_written(run: runs.Run) -> list[str]:
 def kill_somewhere(chance: random.Random, process: subprocess.Popen, run: runs.Run) -> str | None:
     """Kill a process of a run at a random moment, or while something is being written; say which and when."""
     clock, writing = time.monotonic(), chance.random() < 0.3
-    delay = chance.uniform(0, 60)
+    delay = chance.uniform(0, 45)
     while time.monotonic() < clock + delay or (writing and not being_written(run)):
         if process.poll() is not None:
             return None
