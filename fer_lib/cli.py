@@ -14,7 +14,8 @@ EPILOGUE = """examples:
   fer run --data fer2013 -p seed=1          the same on FER2013 photographs, another seed
   fer run --resume RUN                      go on with a run that was interrupted
   fer report                                HTML, PDF and LaTeX of the newest run
-  fer list                                  runs side by side"""
+  fer list                                  runs side by side
+  fer check                                 is everything in the newest run what it wrote, and up to date?"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,6 +51,34 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("run", nargs="?", metavar="RUN")
     report.set_defaults(action=_report)
 
+    check = commands.add_parser(
+        "check",
+        help="find what is stale or altered in a run (default: the newest)",
+        description="Go the way from the report of a run back to its data and name every edge: ok, stale "
+        "(code, parameters, data or environment are others now) or altered (not what the run wrote). "
+        "Exit code 2 if any is not ok.",
+    )
+    check.add_argument("run", nargs="?", metavar="RUN")
+    check.set_defaults(action=_check)
+
+    again = commands.add_parser(
+        "verify",
+        help="execute a run again and compare",
+        description="Execute a run again from its run.json and say, metric by metric and file by file, "
+        "whether it is identical, equal within tolerance, or different (exit code 1).",
+    )
+    again.add_argument("run", metavar="RUN")
+    again.set_defaults(action=_verify_run)
+
+    compare = commands.add_parser(
+        "compare",
+        help="compare runs on the same test images",
+        description="Two runs: McNemar's test on the same test images. Runs that differ in their seed only: "
+        "mean and spread of the accuracy.",
+    )
+    compare.add_argument("runs", nargs="+", metavar="RUN")
+    compare.set_defaults(action=_compare)
+
     lister = commands.add_parser("list", help="list runs side by side")
     lister.set_defaults(action=_list)
 
@@ -69,10 +98,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 is success, 2 a mistake of usage, 130 an interruption."""
+    """Run the command line; 0 is success, 1 and 2 as a command says or a mistake, 130 an interruption."""
     try:
         options = parser().parse_args(arguments)
-        options.action(options)
+        return options.action(options) or 0
     except UsageError as error:
         print("fer:", *str(error).splitlines(), file=sys.stderr)
         return 2
@@ -85,7 +114,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # what no reader foresaw: a name that is too long, a disk that went away
         print(f"fer: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _run(options: Any) -> None:
@@ -132,6 +160,9 @@ def _build_report(run: Any) -> None:
     for stage in runs.STAGES:
         if reason := run.stale_reason(stage):
             raise UsageError(f"{run.name}: {stage} is stale ({reason}); `fer run --resume {run.name}` first")
+    for edge in run.strays():
+        if edge.state != "ok":
+            raise UsageError(f"{run.name}: {edge.reason}; undo that first (`fer check {run.name}`)")
     built = report.build(run.path)
     print(f"HTML    {_shown(built['html'])}")
     print(f"PDF     {_shown(built['pdf'])}")
@@ -143,6 +174,34 @@ def _build_report(run: Any) -> None:
 def _shown(path: Path) -> str:
     """Shorten a path as far as the current folder allows."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _check(options: Any) -> int:
+    from fer_lib import runs, trust
+
+    run = runs.find(options.run) if options.run is not None else runs.newest()
+    found = list(trust.edges(run))
+    print(run.path)
+    trust.print_edges(found)
+    problems = [edge for edge in found if edge.state not in ("ok", "absent")]
+    for edge in problems:
+        print(f"fer: {run.name}: {edge.reason}", file=sys.stderr)
+    return 2 if problems else 0
+
+
+def _verify_run(options: Any) -> int:
+    from fer_lib import pipeline, runs, trust
+
+    pipeline.interruptible()
+    verdict = trust.verify(runs.find(options.run))
+    print(verdict)
+    return 1 if verdict == "different" else 0
+
+
+def _compare(options: Any) -> None:
+    from fer_lib import runs, trust
+
+    trust.compare([runs.find(name) for name in options.runs])
 
 
 def _list(_: Any) -> None:

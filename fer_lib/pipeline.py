@@ -58,6 +58,7 @@ def execute(run: runs.Run) -> None:
         If a cell fails: names the notebook, the cell and the error; the executed notebook is kept.
     """
     with _exclusive(run):
+        _tidy(run)
         total = len(runs.STAGES)
         for number, stage in enumerate(runs.STAGES, 1):
             label = f"[{number}/{total}] {runs.STAGES[stage].notebook}"
@@ -68,6 +69,13 @@ def execute(run: runs.Run) -> None:
             clock = time.perf_counter()
             _execute_stage(run, stage)
             print(f"{label:<24} {time.perf_counter() - clock:.0f} s", flush=True)
+
+
+def _tidy(run: runs.Run) -> None:
+    """Remove what `atomic_path` had begun to write when an earlier process was killed."""
+    for path in [*run.path.rglob(".*-*"), *run.path.parent.glob(f".{run.name}-*")]:
+        if path.is_file():
+            path.unlink()
 
 
 def _execute_stage(run: runs.Run, stage: str) -> None:
@@ -105,6 +113,7 @@ def _execute_stage(run: runs.Run, stage: str) -> None:
             raise UsageError(
                 f"{runs.STAGES[stage].notebook}: the kernel died ({error}; see {log})"
             ) from error
+    run.keep_notebook(stage)
 
 
 def _failure(stage: str, executed: Path, error: Any) -> str:

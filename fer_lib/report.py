@@ -1,7 +1,8 @@
 """The report of a run: Markdown that cites numbers by key becomes report.html, report.pdf and report.tex.
 
 `report/report.md` names metrics, values of run.json, figures and tables; `report/filter.lua` puts them in.
-pandoc writes HTML, LaTeX and typst markup, and the typst package compiles the last to PDF.
+pandoc writes HTML, LaTeX and typst markup, and the typst package compiles the last to PDF. Name and time of
+the run stand in the HTML alone: equal runs have equal PDF and LaTeX, to the byte.
 """
 
 import base64
@@ -27,6 +28,7 @@ from fer_lib.files import (
     write_json,
     write_text,
 )
+from fer_lib.runs import Edge
 
 SOURCE = Path(__file__).resolve().parent.parent / "report" / "report.md"
 FORMATS = ("html", "pdf", "tex")
@@ -62,7 +64,7 @@ def build(run_dir: str | Path, source: str | Path = SOURCE) -> dict[str, Path]:
         names it, its line and its section), or a file of the run cannot be read. Nothing is written then.
     """
     run_dir, source = Path(run_dir), Path(source).resolve()
-    run, data = _read_run(run_dir)
+    data = _read_run(run_dir)
     paths = {name: run_dir / f"report.{name}" for name in FORMATS}
     inputs = _digest(run_dir, source, data)
     if _up_to_date(run_dir / "report.json", inputs, paths):
@@ -71,7 +73,7 @@ def build(run_dir: str | Path, source: str | Path = SOURCE) -> dict[str, Path]:
     with ThreadPoolExecutor() as pool:
         written = {name: pool.submit(_pandoc, name, source, run_dir, data) for name in _PANDOC}
         texts = {name: future.result() for name, future in written.items()}
-    pdf = _compile(texts["typ"], run_dir, run["created"])
+    pdf = _compile(texts["typ"], run_dir)
 
     write_text(paths["html"], texts["html"])
     write_text(paths["tex"], texts["tex"])
@@ -82,8 +84,42 @@ def build(run_dir: str | Path, source: str | Path = SOURCE) -> dict[str, Path]:
     return paths
 
 
-def _read_run(run_dir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return run.json, and all that the text may cite: values by citation, figures, tables by citation."""
+def edges(run_dir: Path) -> Iterator[Edge]:
+    """Compare the report of a run with what it was built from, and its files with what was written."""
+    record, source = run_dir / "report.json", "text, metrics.json, tables, figures"
+    paths = {path.name: path for path in (run_dir / f"report.{name}" for name in FORMATS)}
+    built = [path for path in (record, *paths.values()) if path.exists()]
+    if not built:
+        yield Edge("report", source, "absent", "not built")
+        return
+    try:
+        content = read_json(record)
+        inputs, outputs = content["inputs"], {name: content["outputs"][name] for name in paths}
+    except (UsageError, KeyError, TypeError):
+        yield Edge(
+            "report", "report.json", "altered", "report.json does not say what the report was built from"
+        )
+        return
+    for name, path in paths.items():
+        same = path.is_file() and sha256_of_file(path) == outputs[name]
+        yield (
+            Edge(name, "fer report")
+            if same
+            else Edge(name, "fer report", "altered", f"{name} is not what was built")
+        )
+    try:
+        reason = (
+            ""
+            if _digest(run_dir, SOURCE, _read_run(run_dir)) == inputs
+            else "the report is of other contents"
+        )
+    except UsageError as error:
+        reason = str(error)
+    yield Edge("report", source, "stale", reason) if reason else Edge("report", source)
+
+
+def _read_run(run_dir: Path) -> dict[str, Any]:
+    """Return all that the text may cite: values by citation, figures, tables by citation."""
     for name in ("run.json", "metrics.json"):
         if not (run_dir / name).is_file():
             raise UsageError(f"{run_dir}: no {name}; give the directory of a finished run (see `fer list`)")
@@ -96,7 +132,7 @@ def _read_run(run_dir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise UsageError(f'{run_dir / "run.json"}: "created" is {created!r}, not a time in Unix seconds')
 
     # Stages hold durations and digests, which differ between equal runs: they cannot be cited.
-    facts = dict(_flatten({key: value for key, value in run.items() if key != "stages"}))
+    facts = dict(_flatten({key: value for key, value in run.items() if key != "stages"})) | _model(run)
     values = {f"metric={key}": _plain(value, f"metrics.json: {key}") for key, value in metrics.items()}
     values |= {f"run={key}": _plain(value, f"run.json: {key}") for key, value in facts.items()}
 
@@ -108,7 +144,19 @@ def _read_run(run_dir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
     figures = run_dir / "figures"
     names = {path.stem for path in figures.glob("*.svg")} & {path.stem for path in figures.glob("*.pdf")}
-    return run, {"values": values, "tables": tables, "figures": {name: "" for name in sorted(names)}}
+    return {"values": values, "tables": tables, "figures": {name: "" for name in sorted(names)}}
+
+
+def _model(run: dict[str, Any]) -> dict[str, str]:
+    """Name the chosen model by what it is, and its file without the time of the run."""
+    facts = {}
+    if isinstance(file := run.get("model_file"), str):
+        facts["model.file"] = re.sub(r"_timestamp_\d+\.keras$", "_timestamp_<unix time>.keras", file)
+    try:
+        facts["model.sha256"] = str(run["stages"]["overfitting"]["outputs"]["model.keras"])
+    except (KeyError, TypeError):  # not chosen yet: who cites it is told
+        pass
+    return facts
 
 
 def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -232,7 +280,7 @@ def _explain(stderr: str, source: Path, data: Mapping[str, Any]) -> str:
     return " ".join(f"{source.name}{where}: {message}{hint}".split())
 
 
-def _compile(markup: str, run_dir: Path, created: float) -> bytes:
+def _compile(markup: str, run_dir: Path) -> bytes:
     """Compile typst markup to the bytes of a PDF; the run directory is all that it may read.
 
     The PDF is accessible (PDF/UA-1) unless a text has characters that no font of typst shows; then it is
@@ -243,7 +291,7 @@ def _compile(markup: str, run_dir: Path, created: float) -> bytes:
     options = {
         "root": run_dir.resolve(),
         "ignore_system_fonts": True,
-        "timestamp": int(created),
+        "timestamp": 0,  # the time of day must not enter
         "format": "pdf",
     }
     try:

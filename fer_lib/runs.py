@@ -18,7 +18,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,27 @@ class Stage:
     prefixes: tuple[str, ...]
     reads: tuple[str, ...] = ()
     reads_data: bool = True
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A step of the way from the report back to the data: `target` was made from `source`.
+
+    Attributes
+    ----------
+    target, source : str
+        A file of the run, a notebook, or what a notebook depends on.
+    state : str
+        "ok"; "stale", where it would come out otherwise now; "altered", where it is not what was made;
+        "absent", where it was never made.
+    reason : str
+        What is wrong, in one line.
+    """
+
+    target: str
+    source: str
+    state: str = "ok"
+    reason: str = ""
 
 
 STAGES = {
@@ -169,26 +192,56 @@ class Run:
         outputs = {self._key(path): sha256_of_file(path) for path in sorted(self._written)}
         outputs["metrics.json"] = self._metrics_digest(self.stage)
         seconds = round(time.perf_counter() - self._clock, 1)
-        digest = self.input_digest(self.stage)
-        self._set_stage(
-            self.stage, {"status": "done", "digest": digest, "seconds": seconds, "outputs": outputs}
-        )
+        for key in set(self.document["stages"][self.stage].get("replaces", [])) & set(self._files()):
+            if key not in outputs:  # of an earlier execution, with other data perhaps
+                (self.path / key).unlink()
+        entry = {
+            "status": "done",
+            "inputs": self.inputs(self.stage),
+            "seconds": seconds,
+            "outputs": outputs,
+        }
+        if headless():
+            self._set_stage(self.stage, entry | {"notebook": None})  # `fer run` has yet to keep it
+        else:
+            self._set_stage(self.stage, entry)
+            self._forget_state()
+        print(f"{self.stage} done")
+
+    def keep_notebook(self, stage: str) -> None:
+        """Record the digest of the executed notebook, with which a stage of `fer run` is complete."""
+        digest = sha256_of_file(self.path / _executed(stage))
+        self._set_stage(stage, self.document["stages"][stage] | {"notebook": digest})
+        self._forget_state()
+
+    def _forget_state(self) -> None:
         # Until here an interrupted training goes on from it; a finished one begins afresh.
         (self.path / "checkpoints" / "state.npz").unlink(missing_ok=True)
-        print(f"{self.stage} done")
 
     # -- staleness ---------------------------------------------------------------------------------
 
-    def input_digest(self, stage: str) -> str:
-        """Digest of all that a stage depends on: code, parameters, data, and what it reads of the run."""
+    def inputs(self, stage: str) -> dict[str, Any]:
+        """Tell all that a stage depends on: code, parameters, data, environment, what it reads of the run.
+
+        Returns
+        -------
+        dict
+            Digests, apart from the environment, which is versions by name. Equal inputs: equal outputs.
+        """
         document = self.document
-        upstream = {name: document["stages"].get(name, {}).get("outputs") for name in STAGES[stage].reads}
-        return sha256_of(
-            code_digest(stage, document["parameters"].get("training", {}).get("model")),
-            json.dumps(document["parameters"].get(stage), sort_keys=True),
-            json.dumps(self._data_digests(stage)),
-            json.dumps(upstream, sort_keys=True),
-        )
+        own = document["parameters"].get(stage, {})
+        model = own.get("model") or document["parameters"].get("training", {}).get("model")
+        found = {
+            "code": code_digest(stage, model),
+            "parameters": sha256_of(json.dumps(own, sort_keys=True)),
+            "environment": versions(),
+        }
+        if STAGES[stage].reads_data:
+            found["data"] = self._data_digests(stage)
+        for name in STAGES[stage].reads:
+            outputs = document["stages"].get(name, {}).get("outputs")
+            found[STAGES[name].notebook] = sha256_of(json.dumps(outputs, sort_keys=True))
+        return found
 
     def _data_digests(self, stage: str) -> list[str]:
         from fer_lib import datasets
@@ -197,26 +250,89 @@ class Run:
         own = values.get(stage, {})
         trained = values.get("training", {})
         sources = [own.get(name) or trained.get(name) for name in ("data", "test_data")]
-        if not STAGES[stage].reads_data:
-            sources = []
         return [datasets.data_digest(item) for item in sources if item]
 
     def stale_reason(self, stage: str) -> str | None:
         """Say why a stage has to be executed, or None where its outputs are those of its inputs."""
-        entry = self.document["stages"].get(stage)
+        return next((edge.reason for edge in self.edges(stage) if edge.state != "ok"), None)
+
+    def edges(self, stage: str) -> Iterator[Edge]:
+        """Compare a stage's inputs, outputs and executed notebook with what it recorded of them."""
+        notebook, entry = STAGES[stage].notebook, self.document["stages"].get(stage)
         if not entry or entry["status"] != "done":
-            return "not finished"
-        if entry["digest"] != self.input_digest(stage):
-            return "its code, parameters or data have changed"
+            yield Edge(notebook, "its execution", "stale", "not finished")
+            return
+        then = entry.get("inputs", {})
+        try:
+            now = self.inputs(stage)
+        except UsageError as error:  # the data are gone, for example
+            now, then = {"inputs": ""}, {}
+            reason = str(error)
+        else:
+            reason = ""
+        for name, value in now.items():
+            if then.get(name) == value:
+                yield Edge(notebook, name)
+            else:
+                yield Edge(notebook, name, "stale", reason or _changed(name, then.get(name), value))
         for key, digest in entry["outputs"].items():
             path = self.model_path if key == "model.keras" else self.path / key
             if key == "metrics.json":
-                changed = self._metrics_digest(stage) != digest
+                same = self._metrics_digest(stage) == digest
+                key += f" ({', '.join(f'{prefix}*' for prefix in STAGES[stage].prefixes)})"
             else:
-                changed = not path.is_file() or sha256_of_file(path) != digest
-            if changed:
-                return f"{key} is not what {STAGES[stage].notebook} wrote"
-        return None
+                same = path.is_file() and sha256_of_file(path) == digest
+            wrong = ("altered", f"{key} is not what {notebook} wrote")
+            yield Edge(key, notebook) if same else Edge(key, notebook, *wrong)
+        if "notebook" in entry:
+            path = self.path / _executed(stage)
+            if entry["notebook"] is None:
+                wrong = ("stale", "killed before the executed notebook was kept")
+            else:
+                wrong = ("altered", f"{_executed(stage)} is not what was executed")
+            same = path.is_file() and sha256_of_file(path) == entry["notebook"]
+            yield Edge(_executed(stage), notebook) if same else Edge(_executed(stage), notebook, *wrong)
+
+    def strays(self) -> Iterator[Edge]:
+        """Compare the run as a whole with what its stages recorded: nothing else may be in it."""
+        document = self.document
+        stages = {name: entry for name, entry in document["stages"].items() if name in STAGES}
+        outputs = {key: value for entry in stages.values() for key, value in entry.get("outputs", {}).items()}
+        executed = {_executed(name) for name, entry in stages.items() if "notebook" in entry}
+        for key in self._files():
+            if key not in outputs and key not in executed:
+                yield Edge(
+                    key, "no notebook", "altered", f"{key} was not written by any notebook of this run"
+                )
+        own = tuple(prefix for stage in STAGES.values() for prefix in stage.prefixes)
+        for key in self.metrics:
+            if not key.startswith(own):
+                yield Edge(
+                    f"metrics.json ({key})", "no notebook", "altered", f"metric {key} is no notebook's"
+                )
+        if chosen := outputs.get("model.keras"):
+            source = next(
+                (key for key in outputs if key.startswith("checkpoints/") and outputs[key] == chosen), None
+            )
+            if source:
+                yield Edge("model.keras", source)
+            else:
+                yield Edge("model.keras", "checkpoints", "altered", "model.keras is none of the checkpoints")
+        named = {"name": self.name} | ({"model_file": f"results/{self.model_path.name}"} if chosen else {})
+        for key, value in named.items():
+            if document.get(key) == value:
+                yield Edge(f"run.json ({key})", "name of the folder")
+            else:
+                reason = f"run.json: {key} is {document.get(key)!r}, not {value!r}"
+                yield Edge(f"run.json ({key})", "name of the folder", "altered", reason)
+
+    def _files(self) -> list[str]:
+        """Files of the run that a notebook writes, or is; temporary ones of an interrupted run are hidden."""
+        found = [
+            path for name in ("figures/*", "tables/*", "checkpoints/*.keras") for path in self.path.glob(name)
+        ]
+        found += self.path.glob("notebooks/*.ipynb")
+        return sorted(self._key(path) for path in found if not path.name.startswith("."))
 
     def _key(self, path: Path) -> str:
         """Name of an output, the same in every run."""
@@ -260,18 +376,41 @@ def begin(stage: str, chosen: Any) -> Run:
     # A stage that was interrupted keeps its checkpoints only if it would do the same again.
     run.stage, run._clock = stage, time.perf_counter()
     write_json(run.path / "run.json", document)
-    digest = run.input_digest(stage)
+    inputs = run.inputs(stage)
     before = document["stages"].get(stage, {})
     # One that was finished is executed again because an output was changed: nothing of it is trusted.
-    if stage == "training" and (before.get("digest") != digest or before["status"] == "done"):
+    finished = before.get("status") == "done" and before.get("notebook", "") is not None
+    if stage == "training" and (before.get("inputs") != inputs or finished):
         for path in (run.path / "checkpoints").glob("*"):
             path.unlink()
     kept = {key: value for key, value in run.metrics.items() if not key.startswith(STAGES[stage].prefixes)}
     write_json(run.path / "metrics.json", kept)
-    run._set_stage(stage, {"status": "running", "digest": digest})
+    replaces = sorted(before.get("outputs", before.get("replaces", [])))
+    run._set_stage(stage, {"status": "running", "inputs": inputs, "replaces": replaces})
     run.update(versions=versions(), git=git_state(), machine=machine())
     print(f"{run.name}")
     return run
+
+
+def headless() -> bool:
+    """Tell whether `fer run` executes this notebook, and will keep it."""
+    return bool(os.environ.get("FER_PROGRESS"))
+
+
+def _executed(stage: str) -> str:
+    """Give the place of an executed notebook in its run."""
+    return f"notebooks/{STAGES[stage].notebook}.ipynb"
+
+
+def _changed(name: str, then: Any, now: Any) -> str:
+    if name == "environment":
+        then = then or {}
+        differing = [key for key in now if then.get(key) != now[key]]
+        facts = ", ".join(f"{key} {then.get(key, 'unknown')}, now {now[key]}" for key in differing)
+        return f"its environment has changed ({facts})"
+    if name in {stage.notebook for stage in STAGES.values()}:
+        return f"{name} has other results now"
+    return f"its {name} {'has' if name == 'code' else 'have'} changed"
 
 
 def create(label: str) -> Run:
@@ -332,8 +471,11 @@ def _checked(run: Run) -> Run:
     for entry in [*document["parameters"].values(), *document["stages"].values()]:
         if not isinstance(entry, dict):
             raise UsageError(f"{path}: not a run ({entry!r} in place of an object); start a new run")
-    if not all(isinstance(entry.get("status"), str) for entry in document["stages"].values()):
-        raise UsageError(f"{path}: not a run (a stage without status); start a new run")
+    for name, entry in document["stages"].items():
+        kinds = {"status": str} | ({"outputs": dict} if entry.get("status") == "done" else {})
+        for key, kind in kinds.items():
+            if not isinstance(entry.get(key), kind):
+                raise UsageError(f"{path}: not a run (stage {name!r} without {key}); start a new run")
     return run
 
 
@@ -428,6 +570,7 @@ def _reached(source: str, model: str | None) -> set[str]:
     return found
 
 
+@lru_cache(maxsize=256)
 def _imports(source: str) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):

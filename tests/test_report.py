@@ -22,6 +22,7 @@ from fer_lib.files import UsageError
 CLASSES = ("neutral", "happy", "surprise")
 CREATED = 1_760_000_000
 NAME = f"basic_model_50_epochs_timestamp_{CREATED}"
+MODEL = "a1b2c3d4" * 8
 FIGURES = (
     "counts mean_faces brightness augmentation loss accuracy gap confusion_matrix per_class calibration "
     "mistakes attention"
@@ -194,7 +195,7 @@ def synthetic_run(folder: Path, figures: tuple[str, ...] = tuple(FIGURES)) -> Pa
                 "train_samples": None,
             },
         },
-        "stages": {"training": {"status": "done", "seconds": 411.7}},
+        "stages": {"overfitting": {"status": "done", "outputs": {"model.keras": MODEL}, "seconds": 4.7}},
         "versions": {"keras": "3.15.0", "numpy": "2.4.0", "python": "3.11.9", "tensorflow": "2.21.0"},
         "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
         "data": {"source": "fer2013", "digest": "9f2c" * 16, "verdict": "authentic", "detail": "x"},
@@ -272,7 +273,7 @@ def small(tmp_path: Path, body: str) -> Path:
 
 def as_html(run_dir: Path, source: Path = report.SOURCE) -> str:
     """Convert to HTML only, which is all that many a test needs."""
-    return report._pandoc("html", source, run_dir, report._read_run(run_dir)[1])
+    return report._pandoc("html", source, run_dir, report._read_run(run_dir))
 
 
 # ------------------------------------------------------------------------------------------------ the report
@@ -344,7 +345,7 @@ def test_pdf_is_accessible(built: dict[str, Path]) -> None:
 def test_no_number_is_typed_into_the_prose() -> None:
     text = report.SOURCE.read_text(encoding="utf-8")
     text = re.sub(r"\{[^{}]*\}|figure:\w+|@[\w:]+", "", text)  # citations, identifiers, references
-    for allowed in ("Section 5", "FER2013", "F1", "95% interval"):
+    for allowed in ("Section 5", "SHA-256", "FER2013", "F1", "95% interval"):
         text = text.replace(allowed, "")
     assert not re.findall(r".*\d.*", text)
 
@@ -585,6 +586,21 @@ def test_two_builds_give_the_same_bytes(built: dict[str, Path], run_dir: Path) -
     }
 
 
+def test_name_and_time_of_the_run_stand_in_the_html_alone(built: dict[str, Path], run_dir: Path) -> None:
+    name = "basic_model_50_epochs_timestamp_1234567890"
+    edit(run_dir / "run.json", name=name, created=1_234_567_890, model_file=f"results/{name}.keras")
+    again = report.build(run_dir)
+    assert {kind: again[kind].read_bytes() == built[kind].read_bytes() for kind in again} == {
+        "html": False,
+        "pdf": True,
+        "tex": True,
+    }
+    assert name in again["html"].read_text(encoding="utf-8")
+    assert b"CreationDate" not in again["pdf"].read_bytes()
+    edit(run_dir / "run.json", stages={"overfitting": {"outputs": {"model.keras": "0" * 64}}})
+    assert report.build(run_dir)["pdf"].read_bytes() != built["pdf"].read_bytes()  # another model
+
+
 def test_nothing_is_rebuilt_without_a_change(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     monkeypatch.setattr(report, "_pandoc", lambda *args: calls.append(args[0]) or "text")
@@ -599,7 +615,8 @@ def test_nothing_is_rebuilt_without_a_change(run_dir: Path, monkeypatch: pytest.
     start = time.perf_counter()
     assert not builds()
     assert time.perf_counter() - start < 1
-    edit(run_dir / "run.json", stages={"training": {"seconds": 1.0}})  # durations do not enter the report
+    stages = {"overfitting": {"outputs": {"model.keras": MODEL}, "seconds": 1.0}}
+    edit(run_dir / "run.json", stages=stages)  # durations do not enter the report
     assert not builds()
     edit(run_dir / "metrics.json", test__loss=0.7)
     assert builds()

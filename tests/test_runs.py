@@ -391,7 +391,7 @@ def test_a_changed_parameter_makes_its_stage_stale(run):
     document = run.document
     document["parameters"]["overfitting"]["window"] = 7
     write_json(run.path / "run.json", document)
-    assert reasons(run) == {"training": None, "overfitting": "its code, parameters or data have changed"}
+    assert reasons(run) == {"training": None, "overfitting": "its parameters have changed"}
 
 
 def test_changed_data_make_the_stages_that_read_them_stale(make_face_folder, tmp_path):
@@ -400,7 +400,9 @@ def test_changed_data_make_the_stages_that_read_them_stale(make_face_folder, tmp
     assert reasons(run) == FRESH
     picture = next(own.glob("train/happy/*"))
     picture.write_bytes(next(own.glob("train/neutral/*")).read_bytes())
-    assert reasons(run) == {"training": "its code, parameters or data have changed", "overfitting": None}
+    assert reasons(run) == {"training": "its data have changed", "overfitting": None}
+    shutil.rmtree(own)
+    assert "no such file" in reasons(run)["training"]
 
 
 def test_other_results_upstream_make_what_reads_them_stale(run, faces):
@@ -409,7 +411,7 @@ def test_other_results_upstream_make_what_reads_them_stale(run, faces):
     again = runs.begin("training", settings("training", run, data=str(faces), seed=2))
     again.record("training", TRAINING_METRICS | {"final_loss": 0.5})
     again.finish()
-    assert reasons(again)["overfitting"] == "its code, parameters or data have changed"
+    assert reasons(again)["overfitting"] == "02_training has other results now"
 
 
 def test_a_changed_notebook_makes_its_stage_stale(run, monkeypatch, tmp_path):
@@ -431,7 +433,14 @@ def test_a_changed_notebook_makes_its_stage_stale(run, monkeypatch, tmp_path):
     assert reasons(run) == FRESH  # words, parameters and outputs are not the code
     code[-1]["source"] = "".join(code[-1]["source"]) + "\nprint(42)"
     write_json(path, notebook)
-    assert reasons(run) == {"training": "its code, parameters or data have changed", "overfitting": None}
+    assert reasons(run) == {"training": "its code has changed", "overfitting": None}
+
+
+def test_another_version_of_a_package_makes_every_stage_stale(run, monkeypatch):
+    now = runs.versions()
+    monkeypatch.setattr(runs, "versions", lambda: now | {"keras": "9.9", "python": "3.99.0"})
+    said = f"its environment has changed (python {now['python']}, now 3.99.0, keras {now['keras']}, now 9.9)"
+    assert reasons(run) == {"training": said, "overfitting": said}
 
 
 @pytest.fixture

@@ -1,0 +1,269 @@
+"""Is a run what it says it is? Checked file by file, executed again, compared with others.
+
+Nothing is signed: who changes a file and its digest in run.json alike is found by `verify` alone.
+"""
+
+import csv
+import os
+import re
+import shutil
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+
+from fer_lib import evaluation, params, report
+from fer_lib.files import UsageError, sha256_of_file
+from fer_lib.runs import STAGES, Edge, Run, create
+
+ACCURACY = 0.02  # absolute: accuracy, balanced accuracy, macro F1 and their intervals
+PART = 0.05  # absolute: what is of a class, of the twins, of bins of confidence
+LOSS = 0.05  # relative to the larger: losses; the generalisation gap, relative to the validation loss
+EPOCHS = 0.1  # of the epochs trained, at least one: the epoch kept, the onset of over-fitting
+
+
+# -- check: every edge of the way from the report to the data ------------------------------------------
+
+
+def edges(run: Run) -> Iterator[Edge]:
+    """Go the whole way from the report of a run back to its data; see `fer_lib.runs.Edge`.
+
+    Nothing is executed, and TensorFlow is not needed.
+    """
+    yield from report.edges(run.path)
+    for stage in reversed(STAGES):
+        yield from run.edges(stage)
+    yield from run.strays()
+
+
+def print_edges(found: list[Edge]) -> None:
+    """Print an edge a line; figures, tables and checkpoints that are well are counted."""
+    rows: dict[tuple[str, str, str], int] = {}
+    for edge in found:
+        folder, slash, _ = edge.target.rpartition("/")
+        target = folder + slash if slash and edge.state == "ok" and folder != "notebooks" else edge.target
+        row = (target, edge.source, edge.state)
+        rows[row] = rows.get(row, 0) + 1
+    named = {row: row[0] + (f" ({count} files)" if count > 1 else "") for row, count in rows.items()}
+    left, right = max(map(len, named.values())), max(len(source) for _, source, _ in rows)
+    for row, target in named.items():
+        print(f"{target:<{left}}  <-  {row[1]:<{right}}  {row[2]}")
+
+
+# -- verify: the same again ----------------------------------------------------------------------------
+
+
+def verify(run: Run) -> str:
+    """Execute a run again from its run.json, in a folder of its own, and compare all that notebooks write.
+
+    Prints the metrics and files that differ. On the same machine with the same software, every byte is
+    expected to be the same. Other processors and versions add up floating-point numbers in another order,
+    and training amplifies the last digit from step to step: what comes out then is like what another
+    order of the same training batches gives. So "equal within tolerance" allows:
+
+    - 0.02 for accuracy, balanced accuracy, macro F1 and the ends of their intervals. That is about two
+      standard errors of an accuracy of 85 % on 1,500 images (0.009 each);
+    - 0.05 for what rests on a part of the images: precision, recall and F1 of a class, calibration error;
+    - 5 % for losses, and a tenth of the epochs for the epoch kept and the onset of over-fitting.
+
+    Counts, names, parameters and everything about data have to be equal. Sentences are not compared, as
+    they say the numbers again. On a few images a tolerance means little: one of 60 is 0.017.
+
+    Returns
+    -------
+    "identical", "equal within tolerance" or "different"; only in the last case the other run is kept.
+
+    Raises
+    ------
+    UsageError
+        If the run is not finished, or cannot be executed again: its data are gone, for example.
+    """
+    from fer_lib import pipeline
+
+    document = run.document
+    for stage, kind in STAGES.items():
+        if document["stages"].get(stage, {}).get("status") != "done":
+            raise UsageError(f"{run.name}: {kind.notebook} is not finished; `fer run --resume {run.name}`")
+    parameters = {stage: params.plain(run.parameters(stage)) for stage in STAGES}
+    for edge in edges(run):
+        if edge.state != "ok":
+            print(f"before: {edge.reason}", flush=True)
+    folder, verdict = Path(mkdtemp(prefix="fer-verify-")), ""
+    before = os.environ.get("FER_RESULTS")
+    os.environ["FER_RESULTS"] = str(folder)
+    try:
+        again = create(re.sub(r"_timestamp_\d+$", "", run.name))
+        again.update(parameters=parameters)
+        pipeline.execute(again)
+        if (run.path / "report.json").exists():
+            again.update(git=document.get("git"))  # the report quotes it; edges() has compared the code
+            report.build(again.path)
+        verdict = _compare_bytes_and_metrics(run, again)
+    finally:
+        if before is None:
+            del os.environ["FER_RESULTS"]
+        else:
+            os.environ["FER_RESULTS"] = before
+        if verdict != "different":
+            shutil.rmtree(folder, ignore_errors=True)
+    if verdict == "different":
+        print(f"the other run is kept in {again.path}")
+    return verdict
+
+
+def _compare_bytes_and_metrics(run: Run, again: Run) -> str:
+    ours, theirs = run.metrics, again.metrics
+    differing = sorted(key for key in ours | theirs if _missing(ours, key) != _missing(theirs, key))
+    epochs = run.parameters("training").epochs
+    verdicts = {key: tolerated(key, ours.get(key), theirs.get(key), epochs) for key in differing}
+    width = max(map(len, differing), default=0)
+    for key, near in verdicts.items():
+        state = "equal within tolerance" if near else "different"
+        print(f"{key:<{width}}  {_short(_missing(ours, key))} -> {_short(_missing(theirs, key))}  {state}")
+    print(f"metrics: {len(ours.keys() | theirs.keys()) - len(differing)} identical, {len(differing)} not")
+
+    files: dict[str, list[str]] = {}
+    for key in sorted({key for each in (run, again) for key in _files(each)}):
+        folder, slash, _ = key.rpartition("/")
+        same = _digest(run, key) == _digest(again, key) is not None
+        files.setdefault(folder + slash or key, []).append("" if same else key)
+    for kind, keys in files.items():
+        other = [key for key in keys if key]
+        print(
+            f"{kind}: {len(keys) - len(other)} of {len(keys)} identical" + "".join(f"\n  {k}" for k in other)
+        )
+    if not all(verdicts.values()):
+        return "different"
+    unequal = differing or any(any(keys) for keys in files.values())
+    return "equal within tolerance" if unequal else "identical"
+
+
+def _files(run: Run) -> list[str]:
+    stages = run.document["stages"].values()
+    written = {key for entry in stages for key in entry.get("outputs", {}) if key != "metrics.json"}
+    return sorted(written) + [name for name in ("report.pdf", "report.tex") if (run.path / name).exists()]
+
+
+def _digest(run: Run, key: str) -> str | None:
+    path = run.model_path if key == "model.keras" else run.path / key
+    return sha256_of_file(path) if path.is_file() else None
+
+
+def _missing(metrics: dict[str, Any], key: str) -> Any:
+    return metrics.get(key, "(missing)")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)[:60]
+
+
+def tolerated(key: str, a: Any, b: Any, epochs: int) -> bool:
+    """Tell whether two values of a metric are equal within the tolerance that `verify` states.
+
+    Parameters
+    ----------
+    key : str
+        Of metrics.json.
+    a, b : number, text, boolean or None
+    epochs : int
+        That were trained.
+    """
+    if a == b or key.endswith("sentence"):
+        return True
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in (a, b)):
+        return False
+    stage, _, name = key.partition(".")
+    if key in ("overfitting.best_epoch", "overfitting.onset_epoch"):
+        return abs(a - b) <= max(1, EPOCHS * epochs)
+    trained = stage in ("overfitting", "test") or name.startswith("final_")
+    if not trained or isinstance(a, int) or isinstance(b, int):
+        return False
+    if "gap" in name:
+        return abs(a - b) <= LOSS
+    if "loss" in name:
+        return abs(a - b) <= LOSS * max(abs(a), abs(b))
+    part = re.match(r"(precision|recall|f1)\.|twins|without_twins|ece$", name)
+    return abs(a - b) <= (PART if part else ACCURACY)
+
+
+# -- compare: two runs on the same test images, or several seeds ---------------------------------------
+
+
+def compare(found: list[Run]) -> None:
+    """Print the accuracies of runs with their intervals, and what may be said of the difference.
+
+    Two runs: the exact McNemar test on the same test images. Runs that differ in their seed only: mean
+    and spread of the accuracy, never the best.
+
+    Raises
+    ------
+    UsageError
+        If a run is given twice or is not evaluated, test images differ, or more than two runs differ in
+        more than the seed.
+    """
+    if len(found) < 2 or len({run.path for run in found}) < len(found):
+        raise UsageError("compare: give two or more different runs; see `fer list`")
+    images, correct = zip(*(_predictions(run) for run in found), strict=True)
+    for run, theirs in zip(found[1:], images[1:], strict=True):
+        if theirs != images[0]:
+            raise UsageError(
+                f"{run.name}: its test images are not those of {found[0].name}; "
+                "compare runs that were tested on the same images"
+            )
+    seeds = [run.parameters("training").seed for run in found]
+    differing = sorted(set().union(*(_differences(found[0], run) for run in found[1:])))
+    letters = [chr(ord("A") + i) if i < 26 else f"R{i + 1}" for i in range(len(found))]
+    for letter, run, hits, seed in zip(letters, found, correct, seeds, strict=True):
+        low, high = evaluation.wilson_interval(int(hits.sum()), len(hits))
+        print(f"{letter}  {run.name}  seed {seed}  {hits.mean():.1%} ({low:.1%} to {high:.1%})")
+    print(f"{len(correct[0]):,} test images, 95% intervals; differing: {', '.join(differing) or 'nothing'}")
+    if len(found) == 2:
+        print(evaluation.mcnemar(*correct, (letters[0], letters[1])).verdict)
+    if differing == ["seed"]:
+        if len(set(seeds)) < len(seeds):
+            raise UsageError("compare: a seed occurs twice, which says nothing of the spread; give each once")
+        values = [float(hits.mean()) for hits in correct]
+        print(
+            f"accuracy over {len(values)} seeds: mean {statistics.mean(values):.1%}, standard deviation "
+            f"{100 * statistics.stdev(values):.1f} percentage points, {min(values):.1%} to {max(values):.1%}"
+        )
+    elif len(found) > 2:
+        raise UsageError("compare: more than two runs may differ in their seed only; compare them by twos")
+
+
+def _differences(a: Run, b: Run) -> set[str]:
+    """Names of parameters that differ, and "code of ..." or "environment of ..." where these do."""
+    ours, theirs = a.document, b.document
+    found = set()
+    for stage, kind in STAGES.items():
+        values = [document["parameters"].get(stage, {}) for document in (ours, theirs)]
+        found |= {name for name in values[0] | values[1] if values[0].get(name) != values[1].get(name)}
+        inputs = [document["stages"].get(stage, {}).get("inputs", {}) for document in (ours, theirs)]
+        found |= {
+            f"{name} of {kind.notebook}"
+            for name in ("code", "environment", "data")
+            if inputs[0].get(name) != inputs[1].get(name)
+        }
+    return found
+
+
+def _predictions(run: Run) -> tuple[list[tuple[str, str]], np.ndarray]:
+    """Return name and true class of every test image, and whether the run was right about it."""
+    entry = run.document["stages"].get("evaluation", {})
+    if entry.get("status") != "done":
+        raise UsageError(f"{run.name}: no evaluation yet; `fer run --resume {run.name}`")
+    key = "tables/predictions.csv"
+    if _digest(run, key) != entry["outputs"].get(key, ""):
+        raise UsageError(f"{run.name}: {key} is not what {STAGES['evaluation'].notebook} wrote")
+    with open(run.path / key, encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    try:
+        images = [(row["name"], row["label"]) for row in rows]
+        correct = np.array([row["label"] == row["predicted"] for row in rows])
+    except KeyError as error:
+        raise UsageError(f"{run.name}: {key} has no column {error}; run its notebook again") from error
+    tested_on = str((entry.get("inputs", {}).get("data") or [""])[-1])  # digest of the set
+    return [(tested_on, ""), *images], correct

@@ -1,0 +1,509 @@
+"""What is stale or altered in a run is found and named; runs are verified and compared."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_report import synthetic_metrics, synthetic_run, synthetic_tables
+
+from fer_lib import cli, params, pipeline, report, runs, trust
+from fer_lib.files import UsageError, read_json, write_json
+
+FIGURES_OF = {
+    "exploration": ("counts", "mean_faces", "brightness", "augmentation"),
+    "training": (),
+    "overfitting": ("loss", "accuracy", "gap"),
+    "evaluation": ("confusion_matrix", "per_class", "calibration", "mistakes", "attention"),
+}
+TABLES_OF = {
+    "exploration": ("counts",),
+    "training": ("summary", "configuration"),
+    "overfitting": (),
+    "evaluation": ("per_class", "requirements", "predictions"),
+}
+
+
+def predictions(hits: str) -> str:
+    """Give predictions.csv of a test set of happy faces: `+` is right, `-` is wrong."""
+    lines = [f"f{i},happy,{'happy' if hit == '+' else 'neutral'}" for i, hit in enumerate(hits)]
+    return "\n".join(["name,label,predicted", *lines]) + "\n"
+
+
+def make_run(template: Path, faces: Path, hits: str = "++-", **values) -> runs.Run:
+    """Go through what `fer run` does to a run, without executing a notebook."""
+    resolved = params.resolve("smoke", {"data": str(faces), **values})
+    run = runs.create("basic_model_3_epochs")
+    run.update(parameters=resolved)
+    for stage, kind in runs.STAGES.items():
+        runs.begin(stage, params.build(stage, resolved[stage] | {"run": str(run.path)}))
+        run.stage, run._written = stage, set()
+        for epoch in (1, 2) if stage == "training" else ():
+            path = run.path / "checkpoints" / f"epoch_{epoch:03d}.keras"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"weights %d" % epoch)
+            (run.path / "history.csv").write_text("epoch,loss\n1,1.0\n2,0.9\n")
+            run.keep(path, run.path / "history.csv")
+        if stage == "overfitting":
+            run.keep_model(2)
+        for folder, kinds, names in (
+            ("figures", ("svg", "pdf"), FIGURES_OF[stage]),
+            ("tables", ("csv",), TABLES_OF[stage]),
+        ):
+            (run.path / folder).mkdir(exist_ok=True)
+            for file in [run.path / folder / f"{name}.{end}" for name in names for end in kinds]:
+                if file.stem == "predictions":
+                    file.write_text(predictions(hits))
+                else:
+                    shutil.copy(template / folder / file.name, file)
+                run.keep(file)
+        for prefix in kind.prefixes:
+            found = {k: v for k, v in synthetic_metrics().items() if k.startswith(prefix)}
+            run.record(prefix[:-1], {key.removeprefix(prefix): value for key, value in found.items()})
+        run.finish()
+        executed = run.path / "notebooks" / f"{kind.notebook}.ipynb"
+        executed.parent.mkdir(exist_ok=True)
+        executed.write_text("{}")
+        run.keep_notebook(stage)
+    return run
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Path:
+    """Give figures and tables."""
+    assert set(synthetic_tables()) | {"predictions"} == {
+        name for names in TABLES_OF.values() for name in names
+    }
+    return synthetic_run(tmp_path_factory.mktemp("template") / "run")
+
+
+@pytest.fixture(scope="module")
+def original(template, make_face_folder, tmp_path_factory) -> Iterator[runs.Run]:
+    """Give a run with its report; do not write into it."""
+    folder = tmp_path_factory.mktemp("original")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FER_RESULTS", str(folder / "results"))
+        patch.setenv("FER_PROGRESS", "/dev/null")  # as `fer run` does
+        run = make_run(template, make_face_folder(folder / "faces"))
+        report.build(run.path)
+        yield run
+
+
+@pytest.fixture
+def run(original, tmp_path, monkeypatch) -> runs.Run:
+    """Give a copy of a run with its report, and of its data."""
+    folder = tmp_path / "results"
+    shutil.copytree(original.path.parent, folder)
+    monkeypatch.setenv("FER_RESULTS", str(folder))
+    monkeypatch.setattr(pipeline, "interruptible", lambda: None)
+    return runs.Run(folder / original.name)
+
+
+def edit(path: Path, **values) -> None:
+    write_json(path, read_json(path) | {key.replace("__", "."): value for key, value in values.items()})
+
+
+def append(path: Path, text: str = "\n") -> None:
+    with open(path, "a", encoding="utf-8") as handle:
+        handle.write(text)
+
+
+# -- check -------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_well_has_every_edge_from_report_to_data(run, capsys):
+    assert cli.main(["check"]) == 0 == cli.main(["check", run.name])
+    out, err = capsys.readouterr()
+    assert not err and "stale" not in out and "altered" not in out
+    rows = {tuple(re.split(r"  +(?:<-  )?", line)) for line in out.splitlines() if "  <-  " in line}
+    assert {
+        ("report.pdf", "fer report", "ok"),
+        ("report", "text, metrics.json, tables, figures", "ok"),
+        ("metrics.json (test.*)", "04_evaluation", "ok"),
+        ("figures/ (10 files)", "04_evaluation", "ok"),
+        ("tables/ (3 files)", "04_evaluation", "ok"),
+        ("notebooks/04_evaluation.ipynb", "04_evaluation", "ok"),
+        ("04_evaluation", "03_overfitting", "ok"),
+        ("model.keras", "03_overfitting", "ok"),
+        ("model.keras", "checkpoints/epoch_002.keras", "ok"),
+        ("03_overfitting", "02_training", "ok"),
+        ("checkpoints/ (2 files)", "02_training", "ok"),
+        ("history.csv", "02_training", "ok"),
+        *(("02_training", name, "ok") for name in ("code", "parameters", "data", "environment")),
+    } <= rows
+
+
+def test_checking_needs_no_tensorflow(run):
+    code = "import sys; from fer_lib import cli; code = cli.main(['check']);"
+    code += "print(code, [n for n in ('tensorflow', 'keras', 'pandas', 'matplotlib') if n in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=runs.ROOT, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def swap_two_figures(run: runs.Run) -> None:
+    one, other = run.path / "figures" / "loss.svg", run.path / "figures" / "accuracy.svg"
+    shutil.copy(other, run.path / "x")
+    shutil.copy(one, other)
+    shutil.move(run.path / "x", one)
+
+
+def set_window(run: runs.Run) -> None:
+    parameters = run.document["parameters"]
+    parameters["overfitting"]["window"] = 7
+    run.update(parameters=parameters)
+
+
+def swap_model_and_digest(run: runs.Run) -> None:
+    run.model_path.write_bytes(b"weights of another run")
+    stages = run.document["stages"]
+    stages["overfitting"]["outputs"]["model.keras"] = runs.sha256_of_file(run.model_path)
+    run.update(stages=stages)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "said"),
+    [
+        (
+            lambda run: edit(run.path / "metrics.json", test__accuracy=0.99),
+            ["metrics.json (test.*)", "contents"],
+        ),
+        (lambda run: edit(run.path / "metrics.json", best=1), ["metric best", "contents"]),
+        (lambda run: append(run.path / "figures/loss.svg"), ["figures/loss.svg", "contents"]),
+        (swap_two_figures, ["figures/accuracy.svg", "figures/loss.svg", "contents"]),
+        (lambda run: (run.path / "figures/loss.pdf").unlink(), ["figures/loss.pdf", "contents"]),
+        (lambda run: shutil.copy(run.path / "figures/loss.svg", run.path / "figures/new.svg"), ["new.svg"]),
+        (
+            lambda run: append(run.path / "tables/counts.csv", "x,1,1,1,1,1\n"),
+            ["tables/counts.csv", "contents"],
+        ),
+        (lambda run: run.model_path.write_bytes(b"weights 1"), ["model.keras is not what 03_overfitting"]),
+        (lambda run: run.model_path.unlink(), ["model.keras is not what 03_overfitting"]),
+        (swap_model_and_digest, ["03_overfitting has other results", "none of the checkpoints", "contents"]),
+        (lambda run: append(run.path / "checkpoints/epoch_001.keras"), ["checkpoints/epoch_001.keras"]),
+        (lambda run: append(run.path / "history.csv", "3,0.1\n"), ["history.csv"]),
+        (lambda run: append(run.path / "notebooks/04_evaluation.ipynb"), ["notebooks/04_evaluation.ipynb"]),
+        (lambda run: (run.path / "notebooks/01_exploration.ipynb").unlink(), ["notebooks/01_exploration"]),
+        (lambda run: append(run.path / "report.html"), ["report.html is not what was built"]),
+        (lambda run: append(run.path / "report.pdf"), ["report.pdf is not what was built"]),
+        (lambda run: (run.path / "report.tex").unlink(), ["report.tex is not what was built"]),
+        (lambda run: (run.path / "report.json").unlink(), ["report.json"]),
+        (lambda run: (run.path / "report.json").write_text('{"inputs": 1}'), ["report.json"]),
+        (lambda run: run.update(name="other"), ["name is 'other'", "contents"]),
+        (lambda run: run.update(model_file="results/other.keras"), ["other.keras", "contents"]),
+        (set_window, ["its parameters have changed", "contents"]),
+    ],
+)
+def test_what_was_altered_is_found_and_named(run, capsys, tamper, said):
+    tamper(run)
+    assert cli.main(["check", run.name]) == 2
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert len(lines) == len(said) and all(line.startswith(f"fer: {run.name}: ") for line in lines), err
+    for text in said:
+        assert any(text in line for line in lines), text
+    assert out.count("altered\n") + out.count("stale\n") == len(said)
+
+
+def test_a_report_with_anything_foreign_is_refused(run, capsys):
+    (run.path / "figures" / "factors.svg").write_text("<svg/>")  # the text shows it where it exists
+    (run.path / "figures" / "factors.pdf").write_text("a drawing")
+    assert cli.main(["report", run.name]) == 2
+    assert "figures/factors.pdf was not written by any notebook" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["code", "data", "environment"])
+def test_what_is_stale_is_found_and_named(run, capsys, monkeypatch, what, tmp_path):
+    now = {"code": runs.code_digest, "data": runs.Run._data_digests, "environment": runs.versions}
+    if what == "code":
+        monkeypatch.setattr(runs, "code_digest", lambda *given: now["code"](*given) + "x")
+    elif what == "data":
+        monkeypatch.setattr(runs.Run, "_data_digests", lambda *given: ["another set"])
+    else:
+        monkeypatch.setattr(runs, "versions", lambda: now["environment"]() | {"numpy": "9.9"})
+    assert cli.main(["check", run.name]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == (3 if what == "data" else 4)  # 03 reads no data
+    assert all(f"its {what} " in line for line in lines)
+
+
+def test_data_that_are_gone_are_one_line_a_stage(run, capsys, monkeypatch):
+    def gone(*_):
+        raise UsageError("no such folder")
+
+    monkeypatch.setattr(runs.Run, "_data_digests", gone)
+    assert cli.main(["check", run.name]) == 2
+    err = capsys.readouterr().err
+    assert err.count("no such folder") == len(err.splitlines()) == 3
+
+
+def test_without_a_report_a_run_may_be_well(run, capsys):
+    for path in run.path.glob("report.*"):
+        path.unlink()
+    assert cli.main(["check", run.name]) == 0
+    assert "absent" in capsys.readouterr().out
+
+
+def test_a_run_that_is_not_finished_is_not_well(run, capsys):
+    stages = run.document["stages"]
+    stages["evaluation"] = {"status": "running", "inputs": {}, "replaces": []}
+    run.update(stages=stages)
+    assert cli.main(["check", run.name]) == 2
+    assert "not finished" in capsys.readouterr().err
+
+
+def test_killed_between_last_cell_and_notebook_a_stage_is_not_done_and_training_is_not_lost(run, monkeypatch):
+    monkeypatch.setenv("FER_PROGRESS", "/dev/null")
+    state = run.path / "checkpoints" / "state.npz"
+    begun = run.parameters("training")
+    chosen = params.build("training", params.plain(begun) | {"run": str(run.path)})
+    again = runs.begin("training", chosen)  # it was done: an output had been altered, nothing is trusted
+    assert not list(state.parent.iterdir())
+    state.write_bytes(b"all epochs")
+    again.finish()
+    assert state.exists() and "killed" in runs.Run(run.path).stale_reason("training")
+    runs.begin("training", chosen).finish()
+    assert state.exists()
+    (run.path / "notebooks" / "02_training.ipynb").write_text("{}")
+    again.keep_notebook("training")
+    assert not state.exists() and runs.Run(run.path).stale_reason("training") is None
+
+
+def test_what_an_earlier_execution_wrote_and_this_one_did_not_is_removed(run):
+    again = runs.begin("overfitting", params.build("overfitting", {"run": str(run.path), "window": 3}))
+    again.keep_model(2)
+    again.finish()
+    left = {path.name for path in (run.path / "figures").iterdir()}
+    assert "loss.svg" not in left and "counts.svg" in left
+
+
+def test_a_hostile_run_json_removes_nothing_outside(run, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    stages = run.document["stages"]
+    stages["overfitting"]["outputs"]["../../victim"] = "0" * 64
+    run.update(stages=stages)
+    runs.begin("overfitting", params.build("overfitting", {"run": str(run.path), "window": 3})).finish()
+    assert victim.read_text() == "mine"
+
+
+# -- verify ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def executed(monkeypatch, original, tmp_path):
+    """Copy instead of executing, with the changes that a test asks for; collect the runs so made."""
+    made = []
+
+    def execute_with(change=lambda run: None):
+        def execute(run: runs.Run) -> None:
+            made.append(run)
+            for folder in ("figures", "tables", "checkpoints", "history.csv", "metrics.json"):
+                copy = shutil.copytree if (original.path / folder).is_dir() else shutil.copy
+                copy(original.path / folder, run.path / folder)
+            shutil.copy(original.model_path, run.model_path)
+            document = original.document
+            file = f"results/{run.model_path.name}"
+            run.update(stages=document["stages"], versions=document["versions"], model_file=file)
+            change(run)
+
+        monkeypatch.setattr(pipeline, "execute", execute)
+        return made
+
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return execute_with
+
+
+def test_the_same_again_is_identical_and_leaves_nothing(run, executed, capsys, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    (made,) = [executed()]
+    assert cli.main(["verify", run.name]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("\nidentical\n") and "0 not" in out and "report.pdf: 1 of 1 identical" in out
+    assert sorted(tmp_path.rglob("*")) == before and not made[0].path.exists()
+    assert made[0].document if made[0].path.exists() else True
+    assert runs.results_folder() == run.path.parent
+
+
+def test_within_tolerance_is_said_metric_by_metric(run, executed, capsys):
+    accuracy = run.metrics["test.accuracy"] + 0.01
+    executed(lambda again: edit(again.path / "metrics.json", test__accuracy=accuracy))
+    assert cli.main(["verify", run.name]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"test.accuracy +0.73913 -> 0.74913 +equal within tolerance", out)
+    assert ", 1 not" in out and out.endswith("\nequal within tolerance\n")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda again: edit(again.path / "metrics.json", test__accuracy=0.5),
+        lambda again: edit(again.path / "metrics.json", data__digest="another"),
+        lambda again: edit(again.path / "metrics.json", test__invented=1),
+    ],
+)
+def test_what_is_different_has_exit_code_1_and_is_kept(run, executed, capsys, change):
+    made = executed(change)
+    assert cli.main(["verify", run.name]) == 1
+    out = capsys.readouterr().out
+    assert out.endswith("\ndifferent\n") and str(made[0].path) in out and made[0].path.exists()
+
+
+def test_numbers_that_were_invented_together_with_their_digest_are_found_by_executing_again(
+    run, executed, capsys
+):
+    edit(run.path / "metrics.json", test__accuracy=0.99)
+    stages = run.document["stages"]
+    stages["evaluation"]["outputs"]["metrics.json"] = run._metrics_digest("evaluation")
+    run.update(stages=stages)
+    report.build(run.path)
+    assert cli.main(["check", run.name]) == 0  # nothing is signed
+    executed()
+    assert cli.main(["verify", run.name]) == 1
+    assert "different" in capsys.readouterr().out
+
+
+def test_other_bytes_alone_are_not_identical(run, executed, capsys):
+    executed(lambda again: append(again.path / "figures" / "loss.svg"))
+    assert cli.main(["verify", run.name]) == 0
+    out = capsys.readouterr().out
+    assert "\n  figures/loss.svg\n" in out and out.endswith("\nequal within tolerance\n")
+
+
+def test_a_failed_execution_leaves_nothing(run, executed, capsys, tmp_path):
+    def fail(_):
+        raise UsageError("02_training, cell 3: no")
+
+    made = executed(fail)
+    assert cli.main(["verify", run.name]) == 2
+    assert not made[0].path.exists() and not list(tmp_path.glob("fer-verify-*"))
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_run_that_is_not_finished_is_not_verified(run, capsys):
+    stages = run.document["stages"]
+    del stages["evaluation"]
+    run.update(stages=stages)
+    assert cli.main(["verify", run.name]) == 2
+    assert "04_evaluation is not finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "a", "b", "near"),
+    [
+        ("test.accuracy", 0.85, 0.8699, True),
+        ("test.accuracy", 0.85, 0.8701, False),
+        ("test.accuracy_low", 0.85, 0.86, True),
+        ("test.recall.happy", 0.80, 0.84, True),
+        ("test.recall.happy", 0.80, 0.86, False),
+        ("test.recall.happy", None, 0.8, False),
+        ("test.loss", 0.400, 0.418, True),
+        ("test.loss", 0.400, 0.425, False),
+        ("training.final_val_loss", 1.0, 1.04, True),
+        ("training.final_accuracy", 0.5, 0.51, True),
+        ("training.learning_rate", 0.001, 0.0012, False),
+        ("training.images", 4000, 4001, False),
+        ("overfitting.best_epoch", 40, 44, True),
+        ("overfitting.best_epoch", 40, 46, False),
+        ("overfitting.onset_epoch", None, 46, False),
+        ("overfitting.found", True, False, False),
+        ("overfitting.gap", -0.01, 0.01, True),
+        ("overfitting.gap", -0.05, 0.05, False),
+        ("overfitting.sentence", "epoch 40", "epoch 41", True),
+        ("overfitting.rule", "a", "b", False),
+        ("test.images", 1500, 1499, False),
+        ("test.majority_class", "happy", "neutral", False),
+        ("data.digest", "a", "b", False),
+        ("data.counts", 1.0, 1.01, False),
+    ],
+)
+def test_the_tolerance(key, a, b, near):
+    assert trust.tolerated(key, a, b, 50) is near is trust.tolerated(key, b, a, 50)
+
+
+# -- compare -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def several(template, face_folder, tmp_path, monkeypatch):
+    """Make runs by their hits and seeds."""
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "several"))
+
+    def make(*given: tuple[str, dict]) -> list[str]:
+        return [make_run(template, face_folder, hits, **values).name for hits, values in given]
+
+    return make
+
+
+def test_two_runs_are_compared_image_by_image(several, capsys):
+    names = several(("+" * 30 + "-" * 10, {}), ("+" * 20 + "-" * 20, {"dropout": 0.5}))
+    capsys.readouterr()
+    assert cli.main(["compare", *names]) == 0
+    out = capsys.readouterr().out
+    assert f"A  {names[0]}  seed 0  75.0% (59.8% to 85.8%)" in out and "40 test images" in out
+    assert "differing: dropout\n" in out
+    assert (
+        "A is better than B by 25.0 percentage points: A alone is right on 10 of 40 images, B alone on 0"
+        in out
+    )
+    assert "p = 0.002" in out and "mean" not in out
+
+
+def test_a_difference_that_may_be_chance_is_none(several, capsys):
+    names = several(("+" * 30 + "-" * 10, {}), ("-" + "+" * 29 + "+" + "-" * 9, {"dropout": 0.5}))
+    assert cli.main(["compare", *names]) == 0
+    assert "No difference between A and B is shown" in capsys.readouterr().out
+
+
+def test_several_seeds_are_mean_and_spread_never_the_best(several, capsys):
+    names = several(("++++------", {"seed": 1}), ("+++++-----", {"seed": 2}), ("++++++----", {"seed": 3}))
+    capsys.readouterr()
+    assert cli.main(["compare", *names]) == 0
+    out = capsys.readouterr().out
+    assert "differing: seed\n" in out and "best" not in out
+    expected = "over 3 seeds: mean 50.0%, standard deviation 10.0 percentage points, 40.0% to 60.0%"
+    assert expected in out
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([("++", {}), ("+++", {})], "test images are not those"),
+        ([("++", {"seed": 1}), ("++", {"seed": 2}), ("++", {"seed": 2})], "seed occurs twice"),
+        ([("++", {}), ("++", {"seed": 2}), ("++", {"dropout": 0.1})], "their seed only"),
+        ([("++", {})], "two or more"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(several, capsys, given, said):
+    names = several(*given)
+    capsys.readouterr()
+    assert cli.main(["compare", *names]) == 2
+    err = capsys.readouterr().err
+    assert said in err and len(err.splitlines()) == 1
+
+
+def test_another_test_set_with_the_same_names_is_refused(
+    several, capsys, make_face_folder, tmp_path, template
+):
+    names = several(("++", {}))
+    names.append(make_run(template, make_face_folder(tmp_path / "other"), "++").name)
+    assert cli.main(["compare", *names]) == 2
+    assert "test images are not those" in capsys.readouterr().err
+
+
+def test_altered_predictions_are_not_compared(several, capsys):
+    names = several(("++-", {}), ("++-", {"seed": 1}))
+    append(runs.find(names[1]).path / "tables" / "predictions.csv", "f3,happy,happy\n")
+    assert cli.main(["compare", *names]) == 2
+    assert "predictions.csv is not what 04_evaluation wrote" in capsys.readouterr().err
+    document = runs.find(names[1]).document
+    del document["stages"]["evaluation"]
+    (runs.find(names[1]).path / "run.json").write_text(json.dumps(document))
+    assert cli.main(["compare", *names]) == 2
+    assert "no evaluation yet" in capsys.readouterr().err
