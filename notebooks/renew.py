@@ -5,6 +5,7 @@ python notebooks/renew.py references    executes all four at smoke size
 """
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,9 @@ from fer_lib import params, runs
 from fer_lib.files import UsageError, sha256_of, write_text
 
 REFERENCES = runs.ROOT / "tests" / "references"
+# What results/reference keeps of the run whose outputs the notebooks show: what the README points to.
+SHOWN = ("run.json", "metrics.json", "history.csv", "report.pdf", "tables/*.csv", "figures/loss.svg")
+SHOWN += tuple(f"figures/{name}.svg" for name in ("accuracy", "confusion_matrix", "factors", "per_class"))
 
 
 def stamped(notebook: Any, source: Any) -> Any:
@@ -33,7 +37,7 @@ def read(path: Path) -> Any:
 
 
 def renew_notebooks() -> None:
-    """Put the outputs of the newest full run on the bundled faces into notebooks/."""
+    """Put the outputs of the newest full run on the bundled faces into notebooks/ and results/reference/."""
     wanted = params.resolve("section5", {})
     run = next((run for run in runs.every() if run.document["parameters"] == wanted), None)
     if run is None:
@@ -49,6 +53,14 @@ def renew_notebooks() -> None:
                 cell.outputs, cell.execution_count = done.outputs, done.execution_count
         write_text(path, nbformat.writes(stamped(source, source)) + "\n")
         print(path)
+    reference = runs.ROOT / "results" / "reference"
+    shutil.rmtree(reference, ignore_errors=True)
+    for path in [found for pattern in SHOWN for found in sorted(run.path.glob(pattern))]:
+        copy = reference / path.relative_to(run.path)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    shutil.copyfile(run.model_path, reference / "model.keras")
+    print(reference)
 
 
 def renew_references() -> None:
