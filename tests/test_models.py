@@ -134,6 +134,12 @@ def test_augmentation_changes_training_images_and_keeps_their_range():
     np.testing.assert_allclose(still[:, :, :20].mean((1, 2)) + still[:, :, 28:].mean((1, 2)), 220, atol=0.1)
 
 
+def test_options_of_other_networks_are_known():
+    assert "augmentation_strength" in models.ignored("basic_model")
+    assert "rotation" in models.ignored("sim2real_model")
+    assert not models.ignored("basic_model") & {"rotation", "dropout", "seed", "classes"}
+
+
 def test_an_unknown_option_is_not_passed_on():
     assert models.build("basic_model", epochs=3, data="x").count_params() == 118_531
 

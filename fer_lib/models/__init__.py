@@ -43,10 +43,18 @@ def build(name: str, **options: Any) -> Any:
     UsageError
         If there is no such network, or it has more than 150,000 parameters.
     """
-    builder = _module(name).build
     quiet.import_tensorflow()
-    known = inspect.signature(builder).parameters
-    return check_limit(builder(**{key: value for key, value in options.items() if key in known}))
+    known = {key: value for key, value in options.items() if key in _options(name)}
+    return check_limit(_module(name).build(**known))
+
+
+def ignored(name: str) -> set[str]:
+    """Names of the options that other networks have and this one has not."""
+    return set().union(*map(_options, names())) - _options(name)
+
+
+def _options(name: str) -> set[str]:
+    return set(inspect.signature(_module(name).build).parameters)
 
 
 def check_limit(model: Any, limit: int = PARAMETER_LIMIT) -> Any:
