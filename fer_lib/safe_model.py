@@ -181,7 +181,9 @@ def _check_config(path: Path, config: Any) -> None:
     for entry in _entries({key: value for key, value in config.items() if key != "compile_config"}):
         name, own = entry["class_name"], entry.get("config")
         module, registered = entry.get("module"), entry.get("registered_name")
-        ours = isinstance(registered, str) and registered == f"{OURS}{name}" and module == "fer_lib.layers"
+        full = registered or name  # HDF5 has the full name alone
+        ours = isinstance(full, str) and full.startswith(OURS) and full[len(OURS) :].isidentifier()
+        ours = ours and name in (full, full[len(OURS) :]) and module in (None, "fer_lib.layers")
         known = isinstance(name, str) and (name in LAYERS or name in OTHERS)
         placed = module is None or (
             isinstance(module, str) and (module == "keras" or module.startswith("keras."))

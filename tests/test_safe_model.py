@@ -95,6 +95,12 @@ def test_a_small_model_of_known_layers_passes(tmp_path):
         ({"module": "builtins", "class_name": "eval", "config": "1"}, "eval"),
         ({"module": "fer_lib.layers", "class_name": "system", "registered_name": "x>system"}, "system"),
         ({**DENSE, "registered_name": "evil>Dense"}, "Dense"),
+        ({"class_name": "fer_lib>a.b", "config": {}}, "fer_lib>a.b"),
+        ({"module": "os", "class_name": "fer_lib>system", "config": {}}, "system"),
+        (
+            {"module": "os", "class_name": "system", "registered_name": "fer_lib>system", "config": {}},
+            "system",
+        ),
         ({**DENSE, "class_name": ["Dense"]}, "Dense"),
         ({**DENSE, "config": {"kernel_initializer": {"class_name": "Lambda"}}}, "Lambda"),
         ({**DENSE, "config": {"units": 10**12}}, "units 1,000,000,000,000"),
