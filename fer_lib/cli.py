@@ -209,8 +209,8 @@ def _list(_: Any) -> None:
 
     header = ("run", "data", "samples", "epochs", "parameters", "test accuracy")
     rows = [header]
-    for run in runs.every():
-        values = run.document["parameters"].get("training", {})
+    for run, document in runs.every():
+        values = document["parameters"].get("training", {})
         metrics = run.metrics
         accuracy = metrics.get("test.accuracy")
         samples = metrics.get("training.samples", values.get("train_samples"))

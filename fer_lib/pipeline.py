@@ -40,8 +40,8 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False) -> runs.Run:
     if test_data := resolved["training"]["test_data"]:
         datasets.resolve(test_data)
     if reuse:
-        for run in runs.every():
-            if run.document["parameters"] == resolved:
+        for run, document in runs.every():
+            if document["parameters"] == resolved:
                 return run
     training = resolved["training"]
     run = runs.create(f"{training['model']}_{training['epochs']}_epochs")

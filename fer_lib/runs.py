@@ -453,13 +453,15 @@ def find(name: str | Path) -> Run:
     candidates = [Path(text), results_folder() / text] if text else []
     for path in candidates:
         if os.path.isdir(path):  # Path.is_dir raises at names that are too long
-            return _checked(Run(path.resolve()))
+            _document(run := Run(path.resolve()))
+            return run
     raise UsageError(
         f"run {str(name)!r}: no such directory, neither here nor in {results_folder()}; see `fer list`"
     )
 
 
-def _checked(run: Run) -> Run:
+def _document(run: Run) -> dict[str, Any]:
+    """Read run.json and make sure that it is one."""
     path = run.path / "run.json"
     if not path.is_file():
         raise UsageError(f"{run.path}: not a run (it has no run.json); see `fer list`")
@@ -476,18 +478,21 @@ def _checked(run: Run) -> Run:
         for key, kind in kinds.items():
             if not isinstance(entry.get(key), kind):
                 raise UsageError(f"{path}: not a run (stage {name!r} without {key}); start a new run")
-    return run
+    return document
 
 
-def every() -> list[Run]:
-    """All runs of the results folder, newest first; what cannot be opened is named and passed over."""
+def every() -> list[tuple[Run, dict[str, Any]]]:
+    """All runs of the results folder and their run.json, newest first.
+
+    Each is read once, for there may be thousands. What cannot be opened is named and passed over.
+    """
     found = []
     for path in sorted(results_folder().glob("*_timestamp_*/run.json")):
         try:
-            found.append(_checked(Run(path.parent)))
+            found.append((run := Run(path.parent), _document(run)))
         except UsageError as error:
             print(f"fer: passed over: {error}", file=sys.stderr)
-    return sorted(found, key=_created, reverse=True)
+    return sorted(found, key=lambda pair: _created(pair[0]), reverse=True)
 
 
 def _created(run: Run) -> int:
@@ -503,9 +508,8 @@ def newest(stages: tuple[str, ...] = ()) -> Run:
     UsageError
         If there is none.
     """
-    for run in every():
-        done = run.document.get("stages", {})
-        if all(done.get(stage, {}).get("status") == "done" for stage in stages):
+    for run, document in every():
+        if all(document["stages"].get(stage, {}).get("status") == "done" for stage in stages):
             return run
     what = f" with {' and '.join(stages)} done" if stages else ""
     raise UsageError(f"{results_folder()}: no run{what}; start one with `fer run` or notebook 02_training")

@@ -39,7 +39,7 @@ def read(path: Path) -> Any:
 def renew_notebooks() -> None:
     """Put the outputs of the newest full run on the bundled faces into notebooks/ and results/reference/."""
     wanted = params.resolve("section5", {})
-    run = next((run for run in runs.every() if run.document["parameters"] == wanted), None)
+    run = next((run for run, document in runs.every() if document["parameters"] == wanted), None)
     if run is None:
         raise UsageError("no run of the default parameters; `fer run` first")
     for stage in runs.STAGES:

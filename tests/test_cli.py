@@ -56,11 +56,14 @@ def test_help_is_quick_and_names_every_command():
     print(f"fer --help: {seconds:.2f} s CPU")
     assert done.returncode == 0 and not done.stderr and not heavy
     assert seconds < 0.5, f"{seconds:.2f} s CPU"
-    for command in ("run", "report", "list", "data", "summary"):
+    for command in ("run", "report", "check", "verify", "compare", "list", "data", "summary"):
         assert f"\n    {command} " in done.stdout
 
 
-@pytest.mark.parametrize("command", ["run", "report", "list", "data", "data fetch", "data verify", "summary"])
+@pytest.mark.parametrize(
+    "command",
+    "run report check verify compare list data summary".split() + ["data fetch", "data verify"],
+)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main([*command.split(), "--help"])
@@ -244,7 +247,7 @@ def test_a_read_only_results_folder_is_refused(capsys, results, face_folder):
     assert str(results) in refused(capsys, results, "run", "--preset", "smoke", "--data", face_folder)
 
 
-@pytest.mark.parametrize("command", [["run", "--resume"], ["report"]])
+@pytest.mark.parametrize("command", [["run", "--resume"], ["report"], ["check"], ["verify"], ["compare"]])
 def test_a_directory_that_is_not_a_run_is_refused(capsys, results, tmp_path, command):
     (tmp_path / "photos").mkdir()
     assert "not a run" in refused(capsys, results, *command, tmp_path / "photos")
@@ -267,7 +270,8 @@ def test_a_run_directory_that_cannot_be_filled_is_an_error_of_one_line(
 
 
 def test_a_report_of_a_run_that_is_not_finished_is_refused(capsys, results, face_folder):
-    assert "no run" in refused(capsys, results, "report")
+    for command in ("report", "check"):
+        assert "no run" in refused(capsys, results, command)
     run = make_run(results, 1000, {}, data=str(face_folder))
     said = refused(capsys, results, "report", run)
     assert "exploration is stale (not finished)" in said and f"fer run --resume {run.name}" in said

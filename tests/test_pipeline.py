@@ -177,6 +177,31 @@ def differing_files(one: runs.Run, other: runs.Run) -> set[str]:
     return {name for name in ours | theirs if ours.get(name) != theirs.get(name)}
 
 
+def test_the_same_again_at_the_same_time_is_the_same_to_the_byte(pair):
+    """Fresh runs and `fer verify`, all at once, into one results folder; `FER_RUNS=8` starts eight."""
+    count = int(os.environ.get("FER_RUNS", "2"))
+    started = [begun(pair.results, "run", "--data", pair.faces, *SMALL, "--report") for _ in range(count - 1)]
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    verify = subprocess.Popen(**command(pair.results, "verify", pair.whole.name), **piped)
+    out, err = verify.communicate()
+    assert verify.returncode == 0, err
+    assert out.endswith("\nidentical\n") and "epoch 3/3" in out
+    for process, run in started:
+        _, err = process.communicate()
+        assert process.returncode == 0, err
+        assert differing_files(run, pair.whole) == set()
+        for name in ("report.pdf", "report.tex"):
+            assert (run.path / name).read_bytes() == (pair.whole.path / name).read_bytes()
+        documents = [each.document for each in (run, pair.whole)]
+        for document in documents:
+            for key in ("name", "created", "model_file"):
+                document.pop(key)
+            for entry in document["stages"].values():
+                del entry["seconds"], entry["notebook"]
+        assert documents[0] == documents[1]
+    assert len({run.path for _, run in started}) == count - 1
+
+
 def test_killed_at_random_moments_and_resumed_it_is_the_same_to_the_byte(pair):
     """SIGKILL to kernel or parent or both, at random moments, up to five times in one run.
 

@@ -221,7 +221,7 @@ def test_every_lists_the_newest_first_and_newest_has_the_stages(results):
     make_cheap(results, 500, ("training", "overfitting"), label="z")
     (results / "half_timestamp_5000").mkdir()  # a directory just made
     (results / "notes").mkdir()
-    assert [run.document["created"] for run in runs.every()] == [1000, 500, 80, 9]
+    assert [document["created"] for _, document in runs.every()] == [1000, 500, 80, 9]
     assert runs.newest().name == made[1].name
     assert runs.newest(("training",)).name == made[1].name
     assert runs.newest(("training", "overfitting")).document["created"] == 500
@@ -526,15 +526,18 @@ def fer(*arguments: str) -> tuple[subprocess.CompletedProcess, float]:
     return done, float(seconds)
 
 
-def test_two_thousand_runs_are_listed_in_a_second(results):
-    first = make_cheap(results, 1_000_000, tuple(runs.STAGES))
-    for created in range(1_000_001, 1_002_000):
-        shutil.copytree(first.path, results / f"a_timestamp_{created}")
+def test_two_thousand_runs_are_listed_quickly(results):
+    """Of the size of real ones: the committed run has fifty checkpoints and a hundred metrics."""
+    reference = runs.ROOT / "results" / "reference"
+    for created in range(1_000_000, 1_002_000):
+        (results / f"a_timestamp_{created}").mkdir(parents=True)
+        for name in ("run.json", "metrics.json"):
+            shutil.copy(reference / name, results / f"a_timestamp_{created}")
     done, seconds = min((fer("list") for _ in range(2)), key=lambda pair: pair[1])
     lines = done.stdout.splitlines()[:-1]
-    assert len(lines) == 2001 and "a_timestamp_1001999" in lines[1] and "50.0%" in lines[1]
+    assert len(lines) == 2001 and "a_timestamp_1001999" in lines[1] and "85.1%" in lines[1]
     print(f"fer list, 2,000 runs: {seconds:.2f} s CPU")
-    assert seconds < 1, f"{seconds:.2f} s CPU"
+    assert seconds < 2, f"{seconds:.2f} s CPU"  # 0.8 s where it was measured
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,285 @@
+"""Somebody else's model file: read where it is one, refused in one line where it is anything else."""
+
+import io
+import json
+import os
+import warnings
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from fer_lib import models, safe_model
+from fer_lib.files import UsageError
+
+DENSE = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3}, "registered_name": None}
+
+
+def weights(change=lambda file: None) -> bytes:
+    """Give an HDF5 file of one array, changed."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file["layers/dense/vars/0"] = np.ones((2, 3), np.float32)
+        change(file)
+    return buffer.getvalue()
+
+
+def write(path: Path, *layers: dict, change: dict | None = None, method: int = zipfile.ZIP_STORED) -> Path:
+    """Write a `.keras` file of layers, some of whose members are replaced (None: left out)."""
+    config = {"class_name": "Sequential", "module": "keras", "config": {"layers": list(layers)}}
+    members = {
+        "config.json": json.dumps(config),
+        "metadata.json": '{"keras_version": "3.15.1"}',
+        "model.weights.h5": weights(),
+    } | (change or {})
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w", method) as archive:
+        warnings.simplefilter("ignore")
+        for name, data in members.items():
+            if data is not None:
+                archive.writestr(name, data)
+    return path
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(UsageError) as caught:
+        safe_model.inspect(path)
+    said = str(caught.value)
+    assert said.startswith(f"{path}: ") and "\n" not in said and len(said) < 600 + len(str(path))
+    return said.removeprefix(f"{path}: ")
+
+
+@pytest.fixture(scope="module", params=models.names())
+def network(request):
+    """Give each of the networks."""
+    return models.build(request.param, classes=3)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_own_networks_are_read_from_both_formats_to_the_same_weights(network, compiled, tmp_path):
+    from fer_lib import layers
+
+    network = layers.as_keras(network)
+    if compiled:
+        network.compile("adam", "categorical_crossentropy")
+    network.save(tmp_path / "model.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network.save(tmp_path / "old.h5")
+    os.rename(tmp_path / "old.h5", tmp_path / "old.keras")  # as TensorFlow 2.12 named it
+    assert safe_model.inspect(tmp_path / "model.keras") == "keras"
+    assert safe_model.inspect(tmp_path / "old.keras") == "hdf5"
+    images = np.random.default_rng(0).uniform(0, 255, (2, *network.input_shape[1:])).astype(np.float32)
+    expected = network.predict(images, verbose=0)
+    for name in ("model.keras", "old.keras"):
+        loaded = safe_model.load(tmp_path / name)
+        assert np.array_equal(loaded.predict(images, verbose=0), expected)
+        assert all(map(np.array_equal, loaded.get_weights(), network.get_weights()))
+
+
+def test_a_small_model_of_known_layers_passes(tmp_path):
+    assert safe_model.inspect(write(tmp_path / "a.keras", DENSE, method=zipfile.ZIP_DEFLATED)) == "keras"
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        ({"class_name": "Lambda", "config": {"function": {"class_name": "__lambda__"}}}, "'Lambda'"),
+        ({"class_name": "__lambda__", "config": {"value": "gAAA"}}, "__lambda__"),
+        ({"class_name": "TFSMLayer", "config": {"filepath": "/etc"}}, "TFSMLayer"),
+        ({"class_name": "TorchModuleWrapper", "config": {}}, "TorchModuleWrapper"),
+        ({"class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}}, "StringLookup"),
+        ({"module": "keras.utils", "class_name": "get_file", "config": {}}, "get_file"),
+        ({"module": "os", "class_name": "Dense", "config": {}}, "Dense"),
+        ({"module": "builtins", "class_name": "eval", "config": "1"}, "eval"),
+        ({"module": "fer_lib.layers", "class_name": "system", "registered_name": "x>system"}, "system"),
+        ({**DENSE, "registered_name": "evil>Dense"}, "Dense"),
+        ({"class_name": "fer_lib>a.b", "config": {}}, "fer_lib>a.b"),
+        ({"module": "os", "class_name": "fer_lib>system", "config": {}}, "system"),
+        (
+            {"module": "os", "class_name": "system", "registered_name": "fer_lib>system", "config": {}},
+            "system",
+        ),
+        ({**DENSE, "class_name": ["Dense"]}, "Dense"),
+        ({**DENSE, "config": {"kernel_initializer": {"class_name": "Lambda"}}}, "Lambda"),
+        ({**DENSE, "config": {"units": 10**12}}, "units 1,000,000,000,000"),
+        ({**DENSE, "config": {"units": -5}}, "units -5"),
+        ({**DENSE, "config": {"units": 1e300}}, "units"),
+        ({"class_name": "InputLayer", "config": {"batch_shape": [None, 10**6, 10**6, 1]}}, "absurdly large"),
+        ({"class_name": "InputLayer", "config": {"batch_shape": [None, {}]}}, "of shape"),
+        ({"class_name": "Conv2D", "config": {"filters": 4096, "kernel_size": [999, 999]}}, "absurdly large"),
+        ({"class_name": "ZeroPadding2D", "config": {"padding": [[0, 10**6], [0, 0]]}}, "absurdly large"),
+        ({"class_name": "Resizing", "config": {"height": 10**5, "width": 10**5}}, "absurdly large"),
+        ({"class_name": "Dense" * 10_000, "config": {}}, "DenseDense"),
+        ({"class_name": "a\nb", "config": {}}, "of which networks"),
+    ],
+)
+def test_layers_and_sizes_that_no_network_for_faces_has_are_refused(tmp_path, layer, said):
+    assert said in refused(write(tmp_path / "a.keras", DENSE, layer))
+
+
+def test_many_large_layers_are_refused_though_each_is_allowed(tmp_path):
+    large = {**DENSE, "config": {"units": 8000}}
+    assert "absurdly large" in refused(write(tmp_path / "a.keras", *[large] * 4))
+
+
+@pytest.mark.parametrize(
+    "name", ["../model.weights.h5", "/etc/cron.d/x", "assets/words.txt", "config.json\n", "é" * 500]
+)
+def test_foreign_members_are_refused(tmp_path, name):
+    assert "Keras writes config.json" in refused(write(tmp_path / "a.keras", DENSE, change={name: "x"}))
+
+
+@pytest.mark.parametrize("name", sorted(safe_model.MEMBERS))
+def test_missing_members_are_refused(tmp_path, name):
+    assert "missing or twice" in refused(write(tmp_path / "a.keras", DENSE, change={name: None}))
+
+
+def test_a_member_that_occurs_twice_is_refused(tmp_path):
+    path = write(tmp_path / "a.keras", DENSE)
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
+        warnings.simplefilter("ignore")
+        archive.writestr("config.json", "{}")
+    assert "missing or twice" in refused(path)
+
+
+def test_bombs_are_refused(tmp_path, monkeypatch):
+    packed = zipfile.ZIP_DEFLATED
+    zeros = bytes(16 * safe_model.MEGABYTE)
+    assert "zip bomb" in refused(
+        write(tmp_path / "a.keras", change={"model.weights.h5": zeros}, method=packed)
+    )
+    assert "MB unpacked" in refused(write(tmp_path / "b.keras", change={"config.json": zeros}, method=packed))
+    monkeypatch.setattr(safe_model, "LARGEST_FILE", 1000)
+    assert "larger than" in refused(write(tmp_path / "c.keras", DENSE))
+
+
+def test_a_declared_size_that_is_a_lie_is_refused(tmp_path):
+    path = write(tmp_path / "a.keras", DENSE)
+    data = bytearray(path.read_bytes())
+    at = data.rindex(b"PK\1\2")  # the last entry of the directory: the weights
+    data[at + 24 : at + 28] = (99_999).to_bytes(4, "little")
+    path.write_bytes(data)
+    refused(path)
+
+
+@pytest.mark.parametrize(
+    "config", ["", "[]", "{}", "3", '{"config": []}', "[" * 100_000, '{"a":' * 900 + "1" + "}" * 900]
+)
+def test_configurations_that_are_none_are_refused(tmp_path, config):
+    refused(write(tmp_path / "a.keras", change={"config.json": config}))
+
+
+def test_nested_beyond_reason_is_refused(tmp_path):
+    layer = DENSE
+    for _ in range(100):
+        layer = {"class_name": "Sequential", "config": {"layers": [layer]}}
+    assert "nested" in refused(write(tmp_path / "a.keras", layer))
+
+
+@pytest.mark.parametrize("metadata", ["", "[]", "{}", '{"keras_version": "2.12.0"}'])
+def test_metadata_of_another_keras_are_refused(tmp_path, metadata):
+    refused(write(tmp_path / "a.keras", DENSE, change={"metadata.json": metadata}))
+
+
+def link(file, to):
+    file["stolen"] = to
+
+
+def external(file):
+    file.create_dataset("stolen", (10,), "u1", external=[("/etc/passwd", 0, 10)])
+
+
+def virtual(file):
+    layout = h5py.VirtualLayout((1000,), "u1")
+    layout[:] = h5py.VirtualSource("/etc/other.h5", "x", (1000,))
+    file.create_virtual_dataset("stolen", layout)
+
+
+def huge(file):
+    file.create_dataset("stolen", (10**6, 10**6), "f4", chunks=(1000, 1000), compression="gzip")
+
+
+def deep(file):
+    for _ in range(100):
+        file = file.create_group("g")
+
+
+def circle(file):
+    file["layers/again"] = file["layers"]
+
+
+def texts(file):
+    file["stolen"] = np.array([b"text", b"more"], "S4")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda file: link(file, h5py.ExternalLink("/etc/other.h5", "/x")), "links out"),
+        (lambda file: link(file, h5py.SoftLink("/layers")), "links out"),
+        (external, "not an array inside"),
+        (virtual, "not an array inside"),
+        (huge, "1,000,000,000,006 weights"),
+        (deep, "too deep"),
+        (circle, "too deep"),
+        (texts, "not an array of numbers"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["keras", "hdf5"])
+def test_weights_that_reach_out_or_are_absurd_are_refused(tmp_path, change, said, kind):
+    path = tmp_path / "a.keras"
+    if kind == "keras":
+        write(path, DENSE, change={"model.weights.h5": weights(change)})
+    else:
+        path.write_bytes(
+            weights(lambda file: (file.attrs.update(model_config=json.dumps(OLD)), change(file)))
+        )
+    assert said in refused(path)
+
+
+OLD = {"class_name": "Sequential", "config": {"layers": [DENSE]}}
+
+
+def test_an_old_file_with_a_lambda_or_without_a_model_is_refused(tmp_path):
+    path = tmp_path / "a.keras"
+    path.write_bytes(weights(lambda file: file.attrs.update(model_config=json.dumps(OLD))))
+    assert safe_model.inspect(path) == "hdf5"
+    path.write_bytes(
+        weights(lambda file: file.attrs.update(model_config=json.dumps(OLD).replace("Dense", "Lambda")))
+    )
+    assert "'Lambda'" in refused(path)
+    path.write_bytes(weights())
+    assert "model_config" in refused(path)
+    path.write_bytes(weights(lambda file: file.attrs.update(model_config=7)))
+    refused(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK", b"PK\3\4", b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + b"x" * 999, b"pickle"]
+)
+def test_other_files_are_refused(tmp_path, content):
+    (tmp_path / "a.keras").write_bytes(content)
+    refused(tmp_path / "a.keras")
+
+
+def test_no_file_is_refused(tmp_path):
+    assert "no such model" in refused(tmp_path / "nothing.keras")
+    assert "no such model" in refused(tmp_path)
+
+
+def test_a_file_cut_off_or_changed_anywhere_is_read_or_refused_but_nothing_else(tmp_path):
+    whole = write(tmp_path / "a.keras", DENSE).read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        data = bytearray(whole)
+        if random.random() < 0.3:
+            del data[random.integers(len(data)) :]
+        for place in random.integers(len(data), size=random.integers(1, 9)) if data else ():
+            data[place] = random.integers(256)
+        (tmp_path / "b.keras").write_bytes(data)
+        try:
+            assert safe_model.inspect(tmp_path / "b.keras") in ("keras", "hdf5")
+        except UsageError:
+            pass
