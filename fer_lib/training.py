@@ -354,25 +354,18 @@ def save_model(model: Any, path: Path) -> None:
 
 
 def load_model(path: Path) -> Any:
-    """Load a `.keras` file without running code from it.
+    """Load a `.keras` file after a look at what is in it; see `fer_lib.safe_model`.
 
     Raises
     ------
     UsageError
-        If there is no such file, or it is not a model.
+        If there is no such file, or it is not a model that can be opened safely.
     """
-    import fer_lib.layers  # noqa: F401  (registers them)
-
-    quiet.import_tensorflow()
-    import keras
+    from fer_lib import safe_model
 
     if not Path(path).is_file():
         raise UsageError(f"{path}: no such model; run 03_overfitting, which saves it")
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever the broken part of the file makes it raise
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UsageError(f"{path}: not a model that can be opened safely ({reason[0][:200]})") from error
+    return safe_model.load(path)
 
 
 def check_evaluation(model: Any, images: np.ndarray, labels: np.ndarray, metrics: dict[str, Any]) -> None:
