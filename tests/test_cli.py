@@ -62,7 +62,7 @@ def test_help_is_quick_and_names_every_command():
 
 @pytest.mark.parametrize(
     "command",
-    "run report check verify compare list data summary".split() + ["data fetch", "data verify"],
+    [*"run report check verify compare list data summary".split(), "data fetch", "data verify"],
 )
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as caught:
