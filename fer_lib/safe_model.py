@@ -88,7 +88,7 @@ def inspect(path: str | Path) -> str:
     path = Path(path)
     try:
         if not path.is_file():
-            raise UsageError(f"{path}: no such model")
+            raise UsageError(f"{path}: no such model; run 03_overfitting, which saves it")
         if path.stat().st_size > LARGEST_FILE:
             raise _refused(path, f"larger than {LARGEST_FILE // MEGABYTE} MB")
         with open(path, "rb") as handle:

@@ -353,21 +353,6 @@ def save_model(model: Any, path: Path) -> None:
         temporary.write_bytes(buffer.getvalue())
 
 
-def load_model(path: Path) -> Any:
-    """Load a `.keras` file after a look at what is in it; see `fer_lib.safe_model`.
-
-    Raises
-    ------
-    UsageError
-        If there is no such file, or it is not a model that can be opened safely.
-    """
-    from fer_lib import safe_model
-
-    if not Path(path).is_file():
-        raise UsageError(f"{path}: no such model; run 03_overfitting, which saves it")
-    return safe_model.load(path)
-
-
 def check_evaluation(model: Any, images: np.ndarray, labels: np.ndarray, metrics: dict[str, Any]) -> None:
     """Compare Keras' own evaluation with ours; they are computed along different ways.
 

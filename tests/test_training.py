@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from fer_lib import training
+from fer_lib import safe_model, training
 from fer_lib.files import UsageError
 
 SIZE, CLASSES = 16, 3
@@ -196,7 +196,7 @@ def test_the_history_returned_is_the_history_kept(tmp_path, faces, recycled):
 def test_the_validation_numbers_are_those_of_the_checkpoint(whole, tmp_path, faces):
     path = tmp_path / "epoch_003.keras"
     path.write_bytes(whole[path.name])
-    model = training.compile_model(training.load_model(path))
+    model = training.compile_model(safe_model.load(path))
     said = [float(cell) for cell in whole["history.csv"].decode().splitlines()[3].split(",")]
     loss, accuracy, _ = model.evaluate(faces[0][30:], faces[1][30:], verbose=0)
     np.testing.assert_allclose([loss, accuracy], said[3:], rtol=1e-5)
@@ -386,12 +386,12 @@ def test_a_saved_model_has_the_same_bytes_and_predicts_the_same(tmp_path, faces)
         assert b"shared_object_id" not in archive.read("config.json")  # addresses in memory
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     training.save_model(model, tmp_path / "b.keras")
-    training.save_model(training.load_model(tmp_path / "a.keras"), tmp_path / "c.keras")
+    training.save_model(safe_model.load(tmp_path / "a.keras"), tmp_path / "c.keras")
     assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.keras", "b.keras", "c.keras"]
     expected = model.predict(faces[0], verbose=0)
     for name in ("a", "c"):
-        predicted = training.load_model(tmp_path / f"{name}.keras").predict(faces[0], verbose=0)
+        predicted = safe_model.load(tmp_path / f"{name}.keras").predict(faces[0], verbose=0)
         np.testing.assert_array_equal(predicted, expected)
 
 
@@ -424,7 +424,7 @@ def test_what_is_no_model_or_no_safe_one_is_refused(tmp_path, kind):
     elif kind != "missing":
         path.write_bytes(b"" if kind == "empty" else b"not a model\n" * 50)
     with pytest.raises(UsageError) as caught:
-        training.load_model(path)
+        safe_model.load(path)
     assert "model.keras" in str(caught.value) and "\n" not in str(caught.value)
 
 
