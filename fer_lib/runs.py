@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -318,6 +318,17 @@ class Run:
                 yield Edge("model.keras", source)
             else:
                 yield Edge("model.keras", "checkpoints", "altered", "model.keras is none of the checkpoints")
+        looked_at, trained = (document["parameters"].get(name, {}) for name in ("exploration", "training"))
+        if {"exploration", "training"} <= stages.keys():
+            shared = sorted(f.name for f in fields(params.Data))  # without `run`, which is not kept
+            other = [name for name in shared if looked_at.get(name) != trained.get(name)]
+            ours, theirs = STAGES["exploration"].notebook, STAGES["training"].notebook
+            reason = f"{ours} has other data than {theirs} ({', '.join(other)}); the report would mix them"
+            yield Edge(ours, f"data of {theirs}", *(("altered", reason) if other else ()))
+        environments = [entry["inputs"].get("environment") for entry in stages.values() if "inputs" in entry]
+        if environments and document.get("versions") not in environments:
+            reason = "run.json: versions are not those that any notebook ran with"
+            yield Edge("run.json (versions)", "environment", "altered", reason)
         named = {"name": self.name} | ({"model_file": f"results/{self.model_path.name}"} if chosen else {})
         for key, value in named.items():
             if document.get(key) == value:

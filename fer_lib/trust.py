@@ -215,6 +215,10 @@ def compare(found: list[Run]) -> None:
             )
     seeds = [run.parameters("training").seed for run in found]
     differing = sorted(set().union(*(_differences(found[0], run) for run in found[1:])))
+    if len(found) > 2 and differing != ["seed"]:
+        raise UsageError("compare: more than two runs may differ in their seed only; compare them by twos")
+    if differing == ["seed"] and len(set(seeds)) < len(seeds):
+        raise UsageError("compare: a seed occurs twice, which says nothing of the spread; give each once")
     letters = [chr(ord("A") + i) if i < 26 else f"R{i + 1}" for i in range(len(found))]
     for letter, run, hits, seed in zip(letters, found, correct, seeds, strict=True):
         low, high = evaluation.wilson_interval(int(hits.sum()), len(hits))
@@ -223,15 +227,11 @@ def compare(found: list[Run]) -> None:
     if len(found) == 2:
         print(evaluation.mcnemar(*correct, (letters[0], letters[1])).verdict)
     if differing == ["seed"]:
-        if len(set(seeds)) < len(seeds):
-            raise UsageError("compare: a seed occurs twice, which says nothing of the spread; give each once")
         values = [float(hits.mean()) for hits in correct]
         print(
             f"accuracy over {len(values)} seeds: mean {statistics.mean(values):.1%}, standard deviation "
             f"{100 * statistics.stdev(values):.1f} percentage points, {min(values):.1%} to {max(values):.1%}"
         )
-    elif len(found) > 2:
-        raise UsageError("compare: more than two runs may differ in their seed only; compare them by twos")
 
 
 def _differences(a: Run, b: Run) -> set[str]:

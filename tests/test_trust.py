@@ -210,6 +210,29 @@ def test_what_was_altered_is_found_and_named(run, capsys, tamper, said):
     assert out.count("altered\n") + out.count("stale\n") == len(said)
 
 
+def test_software_that_no_notebook_ran_with_is_found_and_not_reported(run, capsys):
+    run.update(versions=run.document["versions"] | {"keras": "9.9"})
+    report.build(run.path)  # so that it is not its contents that are found to be others
+    assert cli.main(["check", run.name]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "run.json: versions are not those" in line
+    assert cli.main(["report", run.name]) == 2
+
+
+def test_an_exploration_of_other_data_than_were_trained_on_is_found_and_not_reported(run, capsys):
+    """Each stage is well in itself, but the report would describe other data than the model has seen."""
+    document = run.document
+    document["parameters"]["exploration"] |= {"seed": 7, "train_samples": 9}
+    write_json(run.path / "run.json", document)
+    document["stages"]["exploration"]["inputs"] = run.inputs("exploration")
+    write_json(run.path / "run.json", document)
+    report.build(run.path)
+    assert cli.main(["check", run.name]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "01_exploration has other data than 02_training (seed, train_samples)" in line
+    assert cli.main(["report", run.name]) == 2
+
+
 def test_a_report_with_anything_foreign_is_refused(run, capsys):
     (run.path / "figures" / "factors.svg").write_text("<svg/>")  # the text shows it where it exists
     (run.path / "figures" / "factors.pdf").write_text("a drawing")
@@ -484,8 +507,9 @@ def test_what_cannot_be_compared_is_refused(several, capsys, given, said):
     names = several(*given)
     capsys.readouterr()
     assert cli.main(["compare", *names]) == 2
-    err = capsys.readouterr().err
+    out, err = capsys.readouterr()
     assert said in err and len(err.splitlines()) == 1
+    assert "%" not in out  # a table of accuracies invites to take the best
 
 
 def test_another_test_set_with_the_same_names_is_refused(
