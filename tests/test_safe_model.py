@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import re
+import shutil
 import warnings
 import zipfile
 from pathlib import Path
@@ -14,6 +16,8 @@ import pytest
 from fer_lib import models, safe_model
 from fer_lib.files import UsageError
 
+KERAS_2 = Path(__file__).with_name("keras2.h5")
+KERAS_2_SAYS = [0.3344603180885315, 0.3394700586795807, 0.32606956362724304]
 DENSE = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3}, "registered_name": None}
 
 
@@ -76,6 +80,64 @@ def test_own_networks_are_read_from_both_formats_to_the_same_weights(network, co
         loaded = safe_model.load(tmp_path / name)
         assert np.array_equal(loaded.predict(images, verbose=0), expected)
         assert all(map(np.array_equal, loaded.get_weights(), network.get_weights()))
+
+
+def test_what_keras_2_wrote_is_read(tmp_path):
+    """A real file: tf_keras 2.21, save_format="h5", as TensorFlow up to 2.12 did under the name `.keras`.
+
+    It has the random layers whose `rng_type` Keras 3 does not know; 16x16 pixels, 483 parameters.
+    """
+    path = tmp_path / "mit Lücke.keras"
+    shutil.copy(KERAS_2, path)
+    assert safe_model.inspect(path) == "hdf5"
+    images = np.arange(16 * 16, dtype=np.float32).reshape(1, 16, 16, 1) % 256
+    network = safe_model.load(path)
+    assert network.count_params() == 483
+    np.testing.assert_allclose(network.predict(images, verbose=0)[0], KERAS_2_SAYS, atol=1e-6)
+    assert path.read_bytes() == KERAS_2.read_bytes()
+
+
+def built_for_a_huge_input() -> dict:
+    return {"layers": [{**DENSE, "build_config": {"input_shape": [None, 10**11]}}]}
+
+
+def tower_of_concatenations() -> dict:
+    """Give a network that doubles the width forty times, and then wants a weight for each."""
+
+    def after(name: str, width: int) -> dict:
+        own = {"shape": [None, width], "dtype": "float32", "keras_history": [name, 0, 0]}
+        return {"class_name": "__keras_tensor__", "config": own}
+
+    def layer(kind: str, name: str, config: dict, calls: list) -> dict:
+        own = {"class_name": kind, "module": "keras.layers", "config": {"name": name} | config}
+        return own | {"registered_name": None, "name": name, "inbound_nodes": calls}
+
+    layers = [layer("InputLayer", "0", {"batch_shape": [None, 64]}, [])]
+    for i in range(40):
+        twice = [after(str(i), 64 * 2**i)] * 2
+        layers.append(layer("Concatenate", str(i + 1), {"axis": -1}, [{"args": [twice], "kwargs": {}}]))
+    last = [{"args": [after("40", 64 * 2**40)], "kwargs": {}}]
+    layers.append(layer("Dense", "dense", {"units": 3}, last))
+    return {"layers": layers, "input_layers": [["0", 0, 0]], "output_layers": [["dense", 0, 0]]}
+
+
+@pytest.mark.parametrize("hidden", [built_for_a_huge_input, tower_of_concatenations])
+def test_sizes_that_inspect_does_not_see_are_refused_before_memory_is_taken(tmp_path, hidden):
+    sequential = {"class_name": "Sequential", "module": "keras"}
+    functional = {"class_name": "Functional", "module": "keras.src.models.functional"}
+    config = sequential if hidden is built_for_a_huge_input else functional
+    config |= {"config": {"name": "m"} | hidden(), "registered_name": config["class_name"]}
+    path = write(tmp_path / "a.keras", change={"config.json": json.dumps(config)})
+    assert safe_model.inspect(path) == "keras"
+    with pytest.raises(UsageError) as caught:
+        safe_model.load(path)
+    said = str(caught.value)
+    assert said.startswith(f"{path}: ") and "\n" not in said and "deserialize" not in said
+    # A hundred thousand million weights fit into no memory: had Keras tried, this is what it would say.
+    assert not re.search("OOM|allocat|memory|exhausted", said, re.IGNORECASE), said
+    from keras.src.backend.common import global_state
+
+    assert not global_state.get_global_attribute("uninitialized_variables")  # nor will it try later
 
 
 def test_a_small_model_of_known_layers_passes(tmp_path):
