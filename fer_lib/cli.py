@@ -218,7 +218,8 @@ def _list(_: Any) -> None:
         rows.append(
             (
                 run.name,
-                Path(values.get("data", "")).name or "-",
+                " > ".join(name for key in ("data", "test_data") if (name := Path(values.get(key, "")).name))
+                or "-",
                 "-" if samples is None else f"{samples:,}",
                 str(values.get("epochs", "-")),
                 "-" if parameters is None else f"{parameters:,}",
