@@ -22,7 +22,7 @@ from fer_lib import pipeline, runs, trust
 from fer_lib.files import UsageError, read_json, sha256_of_file, write_json
 
 SMALL = ["--preset", "smoke", "-p", "train_samples=60", "-p", "epochs=3", "-p", "batch_size=16"]
-OF_THE_SOURCE = {"data.source", "data.digest", "data.verdict", "data.verdict_detail"}
+OF_THE_SOURCE = {"data.source", "data.digest", "data.verdict", "data.verdict_detail", "test.source"}
 
 
 def command(results: Path, *arguments: object) -> dict:
