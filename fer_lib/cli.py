@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +148,17 @@ def _absolute(data: str) -> str:
     return str(Path(data).resolve()) if not named and os.path.exists(data) else data
 
 
+def _chosen(options: Any, stages: Iterable[str] = ()) -> Any:
+    """Open the run that was named, or else the newest in which the stages are done."""
+    from fer_lib import runs
+
+    return runs.find(options.run) if options.run is not None else runs.newest(tuple(stages))
+
+
 def _report(options: Any) -> None:
     from fer_lib import runs
 
-    _build_report(runs.find(options.run) if options.run is not None else runs.newest(tuple(runs.STAGES)))
+    _build_report(_chosen(options, runs.STAGES))
 
 
 def _build_report(run: Any) -> None:
@@ -177,9 +184,9 @@ def _shown(path: Path) -> str:
 
 
 def _check(options: Any) -> int:
-    from fer_lib import runs, trust
+    from fer_lib import trust
 
-    run = runs.find(options.run) if options.run is not None else runs.newest()
+    run = _chosen(options)
     found = list(trust.edges(run))
     print(run.path)
     trust.print_edges(found)

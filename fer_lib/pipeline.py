@@ -139,13 +139,25 @@ def _exclusive(run: runs.Run) -> Iterator[None]:
 
 
 @contextmanager
+def environment(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
+
+
+@contextmanager
 def _progress_lines() -> Iterator[None]:
     """Print what a kernel writes to the file FER_PROGRESS, line by line."""
     with TemporaryDirectory(prefix="fer-") as folder:
         file = Path(folder) / "progress"
         file.touch()
-        before = os.environ.get("FER_PROGRESS")
-        os.environ["FER_PROGRESS"] = str(file)
         done = threading.Event()
 
         def follow() -> None:
@@ -161,14 +173,11 @@ def _progress_lines() -> Iterator[None]:
         follower = threading.Thread(target=follow, daemon=True)
         follower.start()
         try:
-            yield
+            with environment("FER_PROGRESS", str(file)):
+                yield
         finally:
             done.set()
             follower.join(5)
-            if before is None:
-                os.environ.pop("FER_PROGRESS", None)
-            else:
-                os.environ["FER_PROGRESS"] = before
 
 
 def interruptible() -> None:

@@ -102,20 +102,15 @@ def edges(run_dir: Path) -> Iterator[Edge]:
         return
     for name, path in paths.items():
         same = path.is_file() and sha256_of_file(path) == outputs[name]
-        yield (
-            Edge(name, "fer report")
-            if same
-            else Edge(name, "fer report", "altered", f"{name} is not what was built")
-        )
+        yield Edge.judge(same, name, "fer report", "altered", f"{name} is not what was built")
     try:
-        reason = (
-            ""
-            if _digest(run_dir, SOURCE, _read_run(run_dir)) == inputs
-            else "the report is of other contents"
+        same, reason = (
+            _digest(run_dir, SOURCE, _read_run(run_dir)) == inputs,
+            "the report is of other contents",
         )
     except UsageError as error:
-        reason = str(error)
-    yield Edge("report", source, "stale", reason) if reason else Edge("report", source)
+        same, reason = False, str(error)
+    yield Edge.judge(same, "report", source, "stale", reason)
 
 
 def _read_run(run_dir: Path) -> dict[str, Any]:

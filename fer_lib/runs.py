@@ -72,6 +72,11 @@ class Edge:
     state: str = "ok"
     reason: str = ""
 
+    @classmethod
+    def judge(cls, well: object, target: str, source: str, state: str, reason: str) -> "Edge":
+        """Make an edge that is ok if `well`, and else has the state and the reason."""
+        return cls(target, source) if well else cls(target, source, state, reason)
+
 
 STAGES = {
     "exploration": Stage("01_exploration", ("data.",)),
@@ -271,27 +276,23 @@ class Run:
         else:
             reason = ""
         for name, value in now.items():
-            if then.get(name) == value:
-                yield Edge(notebook, name)
-            else:
-                yield Edge(notebook, name, "stale", reason or _changed(name, then.get(name), value))
+            before = then.get(name)
+            changed = reason or _changed(name, before, value)
+            yield Edge.judge(before == value, notebook, name, "stale", changed)
         for key, digest in entry["outputs"].items():
-            path = self.model_path if key == "model.keras" else self.path / key
             if key == "metrics.json":
                 same = self._metrics_digest(stage) == digest
                 key += f" ({', '.join(f'{prefix}*' for prefix in STAGES[stage].prefixes)})"
             else:
-                same = path.is_file() and sha256_of_file(path) == digest
-            wrong = ("altered", f"{key} is not what {notebook} wrote")
-            yield Edge(key, notebook) if same else Edge(key, notebook, *wrong)
+                same = self.digest(key) == digest
+            yield Edge.judge(same, key, notebook, "altered", f"{key} is not what {notebook} wrote")
         if "notebook" in entry:
-            path = self.path / _executed(stage)
-            if entry["notebook"] is None:
-                wrong = ("stale", "killed before the executed notebook was kept")
+            key, digest = _executed(stage), entry["notebook"]
+            if digest is None:
+                yield Edge(key, notebook, "stale", "killed before the executed notebook was kept")
             else:
-                wrong = ("altered", f"{_executed(stage)} is not what was executed")
-            same = path.is_file() and sha256_of_file(path) == entry["notebook"]
-            yield Edge(_executed(stage), notebook) if same else Edge(_executed(stage), notebook, *wrong)
+                same = self.digest(key) == digest
+                yield Edge.judge(same, key, notebook, "altered", f"{key} is not what was executed")
 
     def strays(self) -> Iterator[Edge]:
         """Compare the run as a whole with what its stages recorded: nothing else may be in it."""
@@ -314,28 +315,24 @@ class Run:
             source = next(
                 (key for key in outputs if key.startswith("checkpoints/") and outputs[key] == chosen), None
             )
-            if source:
-                yield Edge("model.keras", source)
-            else:
-                yield Edge("model.keras", "checkpoints", "altered", "model.keras is none of the checkpoints")
+            reason = "model.keras is none of the checkpoints"
+            yield Edge.judge(source, "model.keras", source or "checkpoints", "altered", reason)
         looked_at, trained = (document["parameters"].get(name, {}) for name in ("exploration", "training"))
         if {"exploration", "training"} <= stages.keys():
             shared = sorted(f.name for f in fields(params.Data))  # without `run`, which is not kept
             other = [name for name in shared if looked_at.get(name) != trained.get(name)]
             ours, theirs = STAGES["exploration"].notebook, STAGES["training"].notebook
             reason = f"{ours} has other data than {theirs} ({', '.join(other)}); the report would mix them"
-            yield Edge(ours, f"data of {theirs}", *(("altered", reason) if other else ()))
+            yield Edge.judge(not other, ours, f"data of {theirs}", "altered", reason)
         environments = [entry["inputs"].get("environment") for entry in stages.values() if "inputs" in entry]
         if environments and document.get("versions") not in environments:
             reason = "run.json: versions are not those that any notebook ran with"
             yield Edge("run.json (versions)", "environment", "altered", reason)
         named = {"name": self.name} | ({"model_file": f"results/{self.model_path.name}"} if chosen else {})
         for key, value in named.items():
-            if document.get(key) == value:
-                yield Edge(f"run.json ({key})", "name of the folder")
-            else:
-                reason = f"run.json: {key} is {document.get(key)!r}, not {value!r}"
-                yield Edge(f"run.json ({key})", "name of the folder", "altered", reason)
+            said = document.get(key)
+            reason = f"run.json: {key} is {said!r}, not {value!r}"
+            yield Edge.judge(said == value, f"run.json ({key})", "name of the folder", "altered", reason)
 
     def _files(self) -> list[str]:
         """Files of the run that a notebook writes, or is; temporary ones of an interrupted run are hidden."""
@@ -348,6 +345,11 @@ class Run:
     def _key(self, path: Path) -> str:
         """Name of an output, the same in every run."""
         return "model.keras" if path == self.model_path else path.relative_to(self.path).as_posix()
+
+    def digest(self, key: str) -> str | None:
+        """Give the digest of an output as it is now, by its name in run.json; None where it is missing."""
+        path = self.model_path if key == "model.keras" else self.path / key
+        return sha256_of_file(path) if path.is_file() else None
 
     def _metrics_digest(self, stage: str) -> str:
         own = {key: value for key, value in self.metrics.items() if key.startswith(STAGES[stage].prefixes)}

@@ -4,7 +4,6 @@ Nothing is signed: who changes a file and its digest in run.json alike is found 
 """
 
 import csv
-import os
 import re
 import shutil
 import statistics
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fer_lib import evaluation, params, report
-from fer_lib.files import UsageError, sha256_of_file
+from fer_lib.files import UsageError
 from fer_lib.runs import STAGES, Edge, Run, create
 
 ACCURACY = 0.02  # absolute: accuracy, balanced accuracy, macro F1 and their intervals
@@ -92,21 +91,16 @@ def verify(run: Run) -> str:
         if edge.state != "ok":
             print(f"before: {edge.reason}", flush=True)
     folder, verdict = Path(mkdtemp(prefix="fer-verify-")), ""
-    before = os.environ.get("FER_RESULTS")
-    os.environ["FER_RESULTS"] = str(folder)
     try:
-        again = create(re.sub(r"_timestamp_\d+$", "", run.name))
-        again.update(parameters=parameters)
-        pipeline.execute(again)
+        with pipeline.environment("FER_RESULTS", str(folder)):
+            again = create(re.sub(r"_timestamp_\d+$", "", run.name))
+            again.update(parameters=parameters)
+            pipeline.execute(again)
         if (run.path / "report.json").exists():
             again.update(git=document.get("git"))  # the report quotes it; edges() has compared the code
             report.build(again.path)
         verdict = _compare_bytes_and_metrics(run, again)
     finally:
-        if before is None:
-            del os.environ["FER_RESULTS"]
-        else:
-            os.environ["FER_RESULTS"] = before
         if verdict != "different":
             shutil.rmtree(folder, ignore_errors=True)
     if verdict == "different":
@@ -128,7 +122,7 @@ def _compare_bytes_and_metrics(run: Run, again: Run) -> str:
     files: dict[str, list[str]] = {}
     for key in sorted({key for each in (run, again) for key in _files(each)}):
         folder, slash, _ = key.rpartition("/")
-        same = _digest(run, key) == _digest(again, key) is not None
+        same = run.digest(key) == again.digest(key) is not None
         files.setdefault(folder + slash or key, []).append("" if same else key)
     for kind, keys in files.items():
         other = [key for key in keys if key]
@@ -145,11 +139,6 @@ def _files(run: Run) -> list[str]:
     stages = run.document["stages"].values()
     written = {key for entry in stages for key in entry.get("outputs", {}) if key != "metrics.json"}
     return sorted(written) + [name for name in ("report.pdf", "report.tex") if (run.path / name).exists()]
-
-
-def _digest(run: Run, key: str) -> str | None:
-    path = run.model_path if key == "model.keras" else run.path / key
-    return sha256_of_file(path) if path.is_file() else None
 
 
 def _missing(metrics: dict[str, Any], key: str) -> Any:
@@ -256,7 +245,7 @@ def _predictions(run: Run) -> tuple[list[tuple[str, str]], np.ndarray]:
     if entry.get("status") != "done":
         raise UsageError(f"{run.name}: no evaluation yet; `fer run --resume {run.name}`")
     key = "tables/predictions.csv"
-    if _digest(run, key) != entry["outputs"].get(key, ""):
+    if run.digest(key) != entry["outputs"].get(key, ""):
         raise UsageError(f"{run.name}: {key} is not what {STAGES['evaluation'].notebook} wrote")
     with open(run.path / key, encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
