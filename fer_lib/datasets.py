@@ -350,7 +350,7 @@ def _keep(stamp: str, group: Group) -> None:
 # --- the split --------------------------------------------------------------------------------------------
 
 
-def load_split(settings: Any) -> tuple[FaceDataset, "Split"]:
+def load_split(settings: Any) -> tuple[FaceDataset, Split]:
     """Load the training side and split it: the same wherever it is asked for with the same settings.
 
     Parameters

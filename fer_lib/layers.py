@@ -175,8 +175,8 @@ class RandomPhotograph(keras.layers.Layer):
             return images
         return self._hidden(self._lit(self._moved(images)))
 
-    def _uniform(self, shape: tuple, low: float = 0.0, high: float = 1.0) -> Any:
-        return keras.random.uniform(shape, low, high, seed=self.generator)
+    def _uniform(self, shape: tuple) -> Any:
+        return keras.random.uniform(shape, seed=self.generator)
 
     def _moved(self, images: Any) -> Any:
         n, height, width, s = ops.shape(images)[0], *images.shape[1:3], self.strength

@@ -134,10 +134,11 @@ def inspect(path: str | Path) -> str:
                 raise _refused(path, "neither a zip archive nor HDF5")
             _check_archive(path, handle)
             return "keras"
-    except (OSError, ValueError, zipfile.BadZipFile, RecursionError, NotImplementedError, EOFError) as error:
+    except UsageError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        # What zipfile, json and h5py raise at what they cannot read; RecursionError is a RuntimeError.
         raise _refused(path, " ".join(str(error).split())[:200] or type(error).__name__) from error
-    except (RuntimeError, KeyError, zipfile.LargeZipFile, UnicodeError) as error:  # of zipfile and h5py
-        raise _refused(path, " ".join(str(error).split())[:200]) from error
 
 
 def _refused(path: str | Path, reason: str) -> UsageError:

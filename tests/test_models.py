@@ -116,6 +116,39 @@ def test_defaults_are_those_of_the_assignment():
     ]
 
 
+@pytest.mark.parametrize(
+    ("options", "parameters", "maps", "dropouts"),
+    [
+        ({"convolutions": 1}, 1_280 + 512 + 24_963, (64, 64, 128), 2),
+        ({"convolutions": 2}, 640 + 256 + 73_856 + 512 + 24_963, (32, 32, 128), 2),
+        ({"convolutions": 4}, 160 + 64 + 4_640 + 128 + 18_496 + 256 + 73_856 + 512 + 24_963, (8, 8, 128), 2),
+        ({"dense_layers": 0}, 93_568 + 387, (16, 16, 128), 0),
+        ({"dense_layers": 1}, 93_568 + 16_512 + 387, (16, 16, 128), 1),
+        ({"dense_layers": 3}, 93_568 + 16_512 + 8_256 + 2_080 + 99, (16, 16, 128), 2),
+        ({"dropout_layers": 0}, 118_531, (16, 16, 128), 0),
+        ({"dropout_layers": 1}, 118_531, (16, 16, 128), 1),
+    ],
+)
+def test_the_depth_of_the_network_can_be_varied(options, parameters, maps, dropouts):
+    model = models.build("basic_model", **options)
+    assert model.count_params() == parameters
+    shapes = [layer.output.shape[1:] for layer in model.layers if layer.name.startswith("activation")]
+    assert len(shapes) == options.get("convolutions", 3) and shapes[-1] == maps
+    assert sum(layer.name.startswith("dropout") for layer in model.layers) == dropouts
+    assert model.output_shape == (None, 3)
+
+
+@pytest.mark.parametrize("classes", [3, 7])
+def test_the_optimized_network_takes_faces_as_they_are_and_stays_under_the_limit(classes):
+    model = models.build("optimized_model", classes=classes, seed=3)
+    assert models.image_size("optimized_model") == 48  # no resizing
+    assert 140_000 < model.count_params() <= models.PARAMETER_LIMIT
+    assert model.output_shape == (None, classes)
+    assert model.get_layer("random_photograph").seed == 3
+    probabilities = model.predict(np.full((2, 48, 48, 1), 100.0), verbose=0)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
 def test_augmentation_changes_training_images_and_keeps_their_range():
     from fer_lib import augmentation
 
