@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run", help="execute the four notebooks", description="Execute the four notebooks."
     )
-    run.add_argument("--preset", help="a set of parameters: section5 (default) or smoke")
+    run.add_argument("--preset", help="a set of parameters: section5 (default), section6, sim2real or smoke")
     run.add_argument(
         "--data", help='"bundled" (default), "fer2013", or a path to a folder, CSV or archive.zip'
     )

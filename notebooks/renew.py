@@ -1,7 +1,8 @@
-"""Renew committed outputs: of the notebooks (from the newest full run), or of the tests' references.
+"""Renew what is committed of runs: notebooks' outputs, the tests' references, the network that is shipped.
 
-python notebooks/renew.py notebooks     after `fer run` on the bundled faces
-python notebooks/renew.py references    executes all four at smoke size
+python notebooks/renew.py notebooks         after `fer run` on the bundled faces
+python notebooks/renew.py references        executes all four at smoke size
+python notebooks/renew.py model RUN RUN ... the first is shipped; the others, of other seeds, are its spread
 """
 
 import os
@@ -14,12 +15,21 @@ from typing import Any
 import nbformat
 
 from fer_lib import params, runs
-from fer_lib.files import UsageError, sha256_of, write_text
+from fer_lib.files import UsageError, sha256_of, sha256_of_file, write_json, write_text
 
 REFERENCES = runs.ROOT / "tests" / "references"
 # What results/reference keeps of the run whose outputs the notebooks show: what the README points to.
 SHOWN = ("run.json", "metrics.json", "history.csv", "report.pdf", "tables/*.csv", "figures/loss.svg")
 SHOWN += tuple(f"figures/{name}.svg" for name in ("accuracy", "confusion_matrix", "factors", "per_class"))
+
+OVER_SEEDS = (
+    "test.accuracy",
+    "test.accuracy_low",
+    "test.accuracy_high",
+    "test.balanced_accuracy",
+    "test.loss",
+)
+PATHS = ("data.source", "test.source")  # they say where on a machine the data were
 
 
 def stamped(notebook: Any, source: Any) -> Any:
@@ -88,8 +98,42 @@ def renew_references() -> None:
             print(path)
 
 
+def renew_model(*names: str) -> None:
+    """Ship the network of a run with the package: weights, what was measured (.json), model card (.md)."""
+    from fer_lib import layers, safe_model, shipped, training
+
+    found = [runs.find(name) for name in names]
+    settings = [run.document["parameters"]["training"] for run in found]
+    for run, values in zip(found, settings, strict=True):
+        if values | {"seed": 0} != settings[0] | {"seed": 0}:
+            raise UsageError(f"{run.name}: differs from {found[0].name} in more than its seed")
+        for stage in ("training", "overfitting", "evaluation"):
+            if reason := run.stale_reason(stage):
+                raise UsageError(f"{run.name}: {stage} is stale ({reason}); ship a run that is up to date")
+    path = shipped.path(settings[0]["model"])
+    training.save_model(layers.without_augmentation(safe_model.load(found[0].model_path)), path)
+    seeds = [
+        {"seed": values["seed"]} | {key.removeprefix("test."): run.metrics[key] for key in OVER_SEEDS}
+        for run, values in zip(found, settings, strict=True)
+    ]
+    content = {
+        "sha256": sha256_of_file(path),
+        "classes": settings[0]["classes"],
+        "parameters": {name: value for name, value in settings[0].items() if not name.endswith("data")},
+        "metrics": {key: found[0].metrics[key] for key in sorted(found[0].metrics) if key not in PATHS},
+        "seeds": seeds,
+        "minutes": round(found[0].document["stages"]["training"]["seconds"] / 60, 1),
+        "machine": found[0].document["machine"] | {"threads": found[0].document.get("threads")},
+    }
+    write_json(path.with_suffix(".json"), content)
+    write_text(path.with_suffix(".md"), shipped.card(content))
+    print(path)
+
+
 if __name__ == "__main__":
     try:
-        {"notebooks": renew_notebooks, "references": renew_references}[sys.argv[1]]()
+        {"notebooks": renew_notebooks, "references": renew_references, "model": renew_model}[sys.argv[1]](
+            *sys.argv[2:]
+        )
     except UsageError as error:
         sys.exit(f"renew: {error}")

@@ -64,6 +64,26 @@ def test_a_saved_network_needs_nothing_of_ours_that_keras_has(tmp_path, name):
     assert models.summary_rows(loaded) == models.summary_rows(network)
 
 
+@pytest.mark.parametrize("name", ["basic_model", "optimized_model"])
+def test_without_augmentation_the_same_network_is_made_of_keras_own_layers(tmp_path, name):
+    network = models.build(name)
+    for layer in network.layers:  # as if it had been trained
+        if "normalization" in layer.name:
+            layer.set_weights([weight + 0.3 for weight in layer.get_weights()])
+    plain = layers.without_augmentation(network)
+    assert not any(type(layer).__module__.startswith("fer_lib") for layer in plain.layers)
+    assert plain.count_params() == network.count_params()
+    size = models.image_size(name)
+    images = np.random.default_rng(0).uniform(0, 255, (3, size, size, 1)).astype(np.float32)
+    expected = network.predict(images, verbose=0)
+    np.testing.assert_allclose(plain.predict(images, verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(plain(images, training=False), expected, atol=1e-5)
+    training.save_model(plain, tmp_path / "a.keras")
+    np.testing.assert_allclose(
+        safe_model.load(tmp_path / "a.keras").predict(images, verbose=0), expected, atol=1e-5
+    )
+
+
 def test_a_basic_model_opens_where_we_are_not_installed(tmp_path):
     import json
     import zipfile

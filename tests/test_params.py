@@ -229,8 +229,8 @@ def test_resolve_lets_the_given_win_over_the_preset_and_that_over_the_default():
 @pytest.mark.parametrize(
     ("preset", "given", "said"),
     [
-        ("section6", {}, "section5, sim2real, smoke"),
-        ("", {}, "section5, sim2real, smoke"),
+        ("section9", {}, "section5, section6, sim2real, smoke"),
+        ("", {}, "section5, section6, sim2real, smoke"),
         ("smoke", {"epoch": 1}, "valid names"),
         ("smoke", {"run": "x"}, "valid names"),
         ("smoke", {"epochs": "1"}, "a whole number"),
