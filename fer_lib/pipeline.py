@@ -61,6 +61,12 @@ def check_data(resolved: dict[str, Any]) -> None:
         datasets.resolve(test_data)
 
 
+def absolute(data: str) -> str:
+    """Make a path independent of the folder it was typed in; names such as "bundled" stay."""
+    named = data in ("bundled", "fer2013")  # though a folder may have that name, too
+    return str(Path(data).resolve()) if not named and os.path.exists(data) else data
+
+
 def _threads() -> int:
     """Tell how many threads TensorFlow takes: the last digits of what it computes depend on them."""
     try:
