@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 STAGES = ("training", "overfitting")
 SECTIONS = ("name", "preset", "base", "seeds", "one_at_a_time", "grid", "points")
 MEASURED = ("best_epoch", "onset_epoch", "val_accuracy", "val_loss")
+TIMEOUT = 20  # seconds in which a scheduler has to answer, and to have a worker
 MEMORY = 2 * 2**30  # bytes for a kernel that trains, with room to spare
 
 
@@ -424,12 +425,12 @@ def _cluster(points: int, jobs: int | None, scheduler: str | None) -> Iterator[A
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # a lost worker is a row of the table
     if scheduler:
         try:
-            client = Client(scheduler, timeout=20)
+            client = Client(scheduler, timeout=TIMEOUT)
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(f"{scheduler}: no dask scheduler answers there ({_first_line(error)})") from None
         with client:
             try:
-                client.wait_for_workers(1, timeout=20)
+                client.wait_for_workers(1, timeout=TIMEOUT)
             except TimeoutError:
                 raise UsageError(f"{scheduler}: it has no workers; start some with `dask worker`") from None
             yield client
