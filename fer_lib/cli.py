@@ -1,7 +1,6 @@
 """`fer`: arguments only; what they ask for is done elsewhere."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ EPILOGUE = """examples:
   fer run                                   train and evaluate on the bundled faces
   fer run --data fer2013 -p seed=1          the same on FER2013 photographs, another seed
   fer run --resume RUN                      go on with a run that was interrupted
+  fer sweep STUDY.yaml                      train at many points, chosen by validation
   fer report                                HTML, PDF and LaTeX of the newest run
   fer list                                  runs side by side
   fer check                                 is everything in the newest run what it wrote, and up to date?"""
@@ -46,6 +46,17 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--report", action="store_true", help="build the report, too")
     run.set_defaults(action=_run)
+
+    sweep = commands.add_parser(
+        "sweep",
+        help="train at many points, chosen by validation",
+        description="Train at every point of a study and write results/<name>_study/results.csv: notebooks "
+        "02 and 03, never the test. What is done already is not done again. Exit code 1 if a point failed.",
+    )
+    sweep.add_argument("study", metavar="STUDY.yaml")
+    sweep.add_argument("--jobs", type=int, metavar="N", help="points at once; as many as there are cores")
+    sweep.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="use this dask cluster instead")
+    sweep.set_defaults(action=_sweep)
 
     report = commands.add_parser("report", help="build the report of a run (default: the newest)")
     report.add_argument("run", nargs="?", metavar="RUN")
@@ -129,7 +140,7 @@ def _run(options: Any) -> None:
         if options.data is not None:
             given["data"] = options.data
         given = {
-            name: _absolute(value) if name in ("data", "test_data") else value
+            name: pipeline.absolute(value) if name in ("data", "test_data") else value
             for name, value in given.items()
         }
         run = pipeline.start(options.preset or "section5", given, options.reuse)
@@ -142,10 +153,11 @@ def _run(options: Any) -> None:
         print(f"test accuracy {accuracy:.1%}; `fer report {run.name}` builds the report")
 
 
-def _absolute(data: str) -> str:
-    """Make a path independent of the folder it was typed in; names such as "bundled" stay."""
-    named = data in ("bundled", "fer2013")  # though a folder may have that name, too
-    return str(Path(data).resolve()) if not named and os.path.exists(data) else data
+def _sweep(options: Any) -> int:
+    from fer_lib import pipeline, sweep
+
+    pipeline.interruptible()
+    return 1 if sweep.sweep(options.study, options.jobs, options.scheduler) else 0
 
 
 def _chosen(options: Any, stages: Iterable[str] = ()) -> Any:

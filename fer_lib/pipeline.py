@@ -5,8 +5,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +14,13 @@ from typing import Any
 from fer_lib import params, runs
 from fer_lib.files import UsageError, atomic_path
 from fer_lib.quiet import stderr_to
+
+# What TensorFlow shares an operation out to, how many operations it does at once, and numpy's BLAS.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+
+
+class KernelDied(UsageError):
+    """A kernel ended before its notebook: killed, or out of memory."""
 
 
 def start(preset: str, given: dict[str, Any], reuse: bool = False) -> runs.Run:
@@ -33,34 +40,66 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False) -> runs.Run:
     UsageError
         At a parameter that is not allowed, or data that cannot be found, before anything is written.
     """
-    from fer_lib import datasets
-
     resolved = params.resolve(preset, given)
-    datasets.class_counts(resolved["training"]["data"], resolved["training"]["classes"])
-    if test_data := resolved["training"]["test_data"]:
-        datasets.resolve(test_data)
+    check_data(resolved)
     if reuse:
         for run, document in runs.every():
             if document["parameters"] == resolved:
                 return run
     training = resolved["training"]
     run = runs.create(f"{training['model']}_{training['epochs']}_epochs")
-    run.update(parameters=resolved)
+    run.update(parameters=resolved, threads=_threads())
     return run
 
 
-def execute(run: runs.Run) -> None:
+def check_data(resolved: dict[str, Any]) -> None:
+    """Refuse parameters whose data cannot be found; no image is read."""
+    from fer_lib import datasets
+
+    datasets.class_counts(resolved["training"]["data"], resolved["training"]["classes"])
+    if test_data := resolved["training"]["test_data"]:
+        datasets.resolve(test_data)
+
+
+def absolute(data: str) -> str:
+    """Make a path independent of the folder it was typed in; names such as "bundled" stay."""
+    named = data in ("bundled", "fer2013")  # though a folder may have that name, too
+    return str(Path(data).resolve()) if not named and os.path.exists(data) else data
+
+
+def _threads() -> int:
+    """Tell how many threads TensorFlow takes: the last digits of what it computes depend on them."""
+    try:
+        return int(os.environ[THREADS[0]])
+    except (KeyError, ValueError):
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def execute(run: runs.Run, stages: Collection[str] = tuple(runs.STAGES)) -> None:
     """Execute the stages of a run that are not up to date; print a line a stage and a line an epoch.
+
+    The kernels get the number of threads that the run began with, for the bytes depend on it.
+
+    Parameters
+    ----------
+    run : runs.Run
+    stages : collection of str, optional
+        Of `runs.STAGES`, in their order; all, if not given.
 
     Raises
     ------
+    KernelDied
+        If a kernel does.
     UsageError
         If a cell fails: names the notebook, the cell and the error; the executed notebook is kept.
     """
-    with _exclusive(run):
+    threads = run.document.get("threads")
+    with exclusive(run.path), ExitStack() as settings:
+        for name in THREADS if isinstance(threads, int) else ():
+            settings.enter_context(environment(name, str(threads)))
         _tidy(run)
-        total = len(runs.STAGES)
-        for number, stage in enumerate(runs.STAGES, 1):
+        total = len(stages)
+        for number, stage in enumerate(stages, 1):
             label = f"[{number}/{total}] {runs.STAGES[stage].notebook}"
             if run.stale_reason(stage) is None:
                 print(f"{label:<24} unchanged", flush=True)
@@ -110,7 +149,7 @@ def _execute_stage(run: runs.Run, stage: str) -> None:
             temporary.replace(executed)
             raise UsageError(_failure(stage, executed, error)) from error
         except RuntimeError as error:  # nbclient's DeadKernelError among them
-            raise UsageError(
+            raise KernelDied(
                 f"{runs.STAGES[stage].notebook}: the kernel died ({error}; see {log})"
             ) from error
     run.keep_notebook(stage)
@@ -126,15 +165,15 @@ def _failure(stage: str, executed: Path, error: Any) -> str:
 
 
 @contextmanager
-def _exclusive(run: runs.Run) -> Iterator[None]:
-    """Keep two processes from filling the same run."""
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep two processes from filling the same folder."""
     import fcntl
 
-    with open(run.path / ".lock", "w") as handle:
+    with open(folder / ".lock", "w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(f"{run.name}: another process is filling this run; wait for it") from None
+            raise UsageError(f"{folder.name}: another process is filling this folder; wait for it") from None
         yield
 
 

@@ -94,7 +94,7 @@ def verify(run: Run) -> str:
     try:
         with pipeline.environment("FER_RESULTS", str(folder)):
             again = create(re.sub(r"_timestamp_\d+$", "", run.name))
-            again.update(parameters=parameters)
+            again.update(parameters=parameters, threads=document.get("threads"))
             pipeline.execute(again)
         if (run.path / "report.json").exists():
             again.update(git=document.get("git"))  # the report quotes it; edges() has compared the code

@@ -225,12 +225,12 @@ def test_data_that_are_none_are_refused(capsys, results, tmp_path, kind):
 def test_the_current_folder_is_no_data_set_by_accident(results, tmp_path, face_folder, monkeypatch):
     """`-p test_data=` and the names of known sets mean what they say, wherever one stands."""
     monkeypatch.chdir(face_folder)
-    assert cli._absolute("") == ""
+    assert pipeline.absolute("") == ""
     (tmp_path / "bundled").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert cli._absolute("bundled") == "bundled"
+    assert pipeline.absolute("bundled") == "bundled"
     (tmp_path / "x").mkdir()
-    assert cli._absolute("x") == str(tmp_path / "x")
+    assert pipeline.absolute("x") == str(tmp_path / "x")
 
 
 def test_a_results_folder_that_cannot_be_written_is_refused(results, face_folder):

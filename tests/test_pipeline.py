@@ -280,7 +280,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(face_folder, tmp_path):
 
 
 def test_two_processes_do_not_fill_one_run(pair):
-    with pipeline._exclusive(pair.whole):
+    with pipeline.exclusive(pair.whole.path):
         done = fer(pair.results, "run", "--resume", pair.whole.name)
     assert done.returncode == 2 and "another process" in done.stderr and len(done.stderr.splitlines()) == 1
 

@@ -1,0 +1,636 @@
+"""Studies: training at many points of the parameter space, chosen by validation; never tests.
+
+A point is a run like any other, of which notebooks 02 and 03 are executed; `fer run --resume RUN` adds the
+rest. Points are spread over worker processes by dask.distributed, of this machine or of a cluster.
+
+results/<name>_study/
+study.json    the study, as it was understood
+results.csv   a row a point and seed, renewed after each
+"""
+
+import contextlib
+import io
+import itertools
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from fer_lib import params, pipeline, runs
+from fer_lib.files import UsageError, sha256_of, sha256_of_file, write_json, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STAGES = ("training", "overfitting")
+SECTIONS = ("name", "preset", "base", "seeds", "one_at_a_time", "grid", "points")
+MEASURED = ("best_epoch", "onset_epoch", "val_accuracy", "val_loss")
+TIMEOUT = 20  # seconds in which a scheduler has to answer, and to have a worker
+MEMORY = 2 * 2**30  # bytes for a kernel that trains, with room to spare
+
+
+# -- what is to be done --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a study and a seed.
+
+    Attributes
+    ----------
+    given : dict
+        Parameters that differ from the preset's, the seed among them.
+    resolved : dict
+        All parameters, stage by stage, as run.json keeps them.
+    """
+
+    given: dict[str, Any]
+    resolved: dict[str, dict[str, Any]]
+
+    @property
+    def key(self) -> str:
+        """Equal for equal parameters."""
+        return _key(self.resolved)
+
+    def value(self, name: str) -> Any:
+        """Value of a parameter, whichever stage it belongs to."""
+        return next(values[name] for values in self.resolved.values() if name in values)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a file asks for, checked; `document` is its normal form, of the same keys."""
+
+    name: str
+    document: dict[str, Any]
+    varied: list[str]
+    base: Point
+    points: list[Point]
+
+    @property
+    def folder(self) -> Path:
+        """Where its table is kept."""
+        return runs.results_folder() / f"{self.name}_study"
+
+    def is_base(self, point: Point) -> bool:
+        """Tell whether a point is the base, with whatever seed."""
+        return all(point.value(name) == self.base.value(name) for name in self.varied)
+
+    def label(self, point: Point) -> str:
+        """Say what is special about a point: "dropout 0.5, seed 1"."""
+        other = [name for name in self.varied if point.value(name) != self.base.value(name)] + ["seed"]
+        return ", ".join(f"{name} {_text(point.value(name))}" for name in other)
+
+
+def _key(resolved: dict[str, Any]) -> str:
+    return sha256_of(json.dumps(resolved, sort_keys=True))
+
+
+def _text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe loading that refuses a key given twice, of which one would be lost without a word."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    pairs = loader.construct_pairs(node, deep=True)
+    if len({str(key) for key, _ in pairs}) < len(pairs):
+        raise yaml.constructor.ConstructorError(None, None, "a key is given twice", node.start_mark)
+    return {str(key): value for key, value in pairs}
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read(path: str | Path) -> Study:
+    """Read a study and check every name, type, range and data source in it.
+
+    Raises
+    ------
+    UsageError
+        Naming the file and the key.
+    """
+    try:
+        document = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{path}: not a study; it needs keys such as {', '.join(SECTIONS)}")
+    document = {key: value for key, value in document.items() if value is not None}  # a key without contents
+    try:
+        return _study(document, Path(path).stem)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _study(document: dict[str, Any], stem: str) -> Study:
+    for key in document:
+        if key not in SECTIONS:
+            raise UsageError(f"{key}: unknown; valid keys are {', '.join(SECTIONS)}")
+    name, preset = document.get("name", stem), document.get("preset", "section5")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name):
+        raise UsageError(f"name: {name!r} is not of plain letters, digits, _ and -")
+    if preset not in params.PRESETS:
+        raise UsageError(f"preset: {preset!r} is unknown; choose one of {', '.join(params.PRESETS)}")
+    base = _values("base", document.get("base", {}))
+    alone, grid = (
+        {
+            key: [_value(f"{section}.{key}", key, value) for value in _list(f"{section}.{key}", values)]
+            for key, values in _dict(section, document.get(section, {})).items()
+        }
+        for section in ("one_at_a_time", "grid")
+    )
+    points = _list("points", document.get("points", []), 0)
+    listed = [_values(f"points[{i}]", values) for i, values in enumerate(points)]
+    seeds = _list("seeds", document.get("seeds", [params.resolve(preset, {})["training"]["seed"]]))
+    try:
+        seeds = [params.build("training", {"seed": seed}).seed for seed in seeds]
+    except UsageError as error:
+        raise UsageError(f"seeds: {error}") from None
+    given = [{key: value} for key, values in alone.items() for value in values]
+    if alone or not (grid or listed):
+        given.insert(0, {})
+    if grid:
+        given += [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    points = [_point(preset, base | values | {"seed": seed}) for values in given + listed for seed in seeds]
+    points = list({point.key: point for point in points}.values())
+    sources = {
+        json.dumps([point.value(name) for name in ("data", "test_data", "classes")]): point
+        for point in points
+    }
+    for point in sources.values():  # once each, for a study may have a thousand points
+        pipeline.check_data(point.resolved)
+    sections = {"one_at_a_time": alone, "grid": grid, "points": listed}
+    form = {"name": name, "preset": preset, "base": base, "seeds": seeds} | sections
+    varied = list(dict.fromkeys(key for values in given + listed for key in values))
+    return Study(name, form, varied, _point(preset, base), points)
+
+
+def _point(preset: str, given: dict[str, Any]) -> Point:
+    return Point(given, params.resolve(preset, given))
+
+
+def _dict(where: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UsageError(f"{where}: {value!r} is not of the form `parameter: value`")
+    return value
+
+
+def _list(where: str, value: Any, shortest: int = 1) -> list[Any]:
+    if not isinstance(value, list) or len(value) < shortest:
+        raise UsageError(f"{where}: {value!r} is not a list such as [1, 2]")
+    return value
+
+
+def _values(where: str, values: Any) -> dict[str, Any]:
+    return {key: _value(f"{where}.{key}", key, value) for key, value in _dict(where, values).items()}
+
+
+def _value(where: str, name: str, value: Any) -> Any:
+    """Check a value as its parameter's; YAML takes `1e-3` for text, which is read as on the command line."""
+    from fer_lib import datasets
+
+    if name == "seed":
+        raise UsageError(f"{where}: seeds have a key of their own, `seeds: [0, 1, 2]`")
+    try:
+        params.check_names({name: value}, [known for known in params.names() if known != "run"])
+        if isinstance(value, str):
+            value = params.parse([f"{name}={value}"])[name]
+        stage = next(stage for stage in params.STAGES if name in params.names(stage))
+        value = params.plain(params.build(stage, {name: value}))[name]
+        if name in ("data", "test_data") and value:
+            value = pipeline.absolute(value)
+            datasets.resolve(value)
+        return value
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
+# -- its table -----------------------------------------------------------------------------------------
+
+
+class Results:
+    """The rows of results.csv as they come in, by the points' keys."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.rows: dict[str, dict[str, Any]] = {}
+
+    def set(self, point: Point, state: str, run: runs.Run | None = None, error: str = "") -> None:
+        """Take what became of a point."""
+        row = {"run": run.name if run else ""}
+        row |= {name: _text(point.value(name)) for name in self.study.varied}
+        row |= {"seed": point.value("seed"), "base": self.study.is_base(point)}
+        row |= {"state": state, "error": " ".join(error.split())}
+        metrics, document = (run.metrics, run.document) if run and state == "done" else ({}, {})
+        row |= {name: metrics.get(f"overfitting.{name}") for name in MEASURED}
+        row["parameters"] = metrics.get("model.parameters")
+        seconds = [entry["seconds"] for name, entry in document.get("stages", {}).items() if name in STAGES]
+        row["seconds"] = round(sum(seconds), 1) if seconds else None
+        self.rows[point.key] = row | {"threads": document.get("threads")}
+
+    def having(self, state: str) -> list[Point]:
+        """Points of a state."""
+        return [point for point in self.study.points if self.rows[point.key]["state"] == state]
+
+    def write(self) -> None:
+        """Write results.csv: a reader sees the old or the new one."""
+        import pandas as pd
+
+        frame = pd.DataFrame([self.rows[point.key] for point in self.study.points])
+        frame = frame.astype(dict.fromkeys(("best_epoch", "onset_epoch", "parameters", "threads"), "Int64"))
+        write_text(self.study.folder / "results.csv", frame.to_csv(index=False, lineterminator="\n"))
+
+    def best(self) -> tuple[float, Point] | None:
+        """Give the highest validation accuracy of a point and a seed so far, and where it is."""
+        found = [(self.rows[point.key]["val_accuracy"], point) for point in self.having("done")]
+        return max(found, key=lambda pair: pair[0], default=None)
+
+
+def table(name: str) -> "pd.DataFrame":
+    """Read the results of a study: a row a point and seed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        run; the varied parameters, by name; seed; base (is it the base point?); state ("done", "failed",
+        "waiting"); error; best_epoch, the one kept; onset_epoch of over-fitting; val_accuracy and val_loss at
+        the epoch kept; parameters of the network; seconds; threads, of the processor. What the study varied
+        is in `attrs["varied"]`.
+
+    Raises
+    ------
+    UsageError
+        If there is no such study.
+    """
+    import pandas as pd
+
+    folder = runs.results_folder() / f"{name}_study"
+    if not (folder / "results.csv").is_file():
+        raise UsageError(f"{folder}: no study has been made there; `fer sweep STUDY.yaml` makes one")
+    found = pd.read_csv(folder / "results.csv", dtype={"error": str, "run": str})
+    columns = list(found.columns)
+    varied = columns[columns.index("run") + 1 : columns.index("seed")]
+    texts = pd.read_csv(folder / "results.csv", dtype=str, keep_default_na=False)
+    for column in varied:  # None is a value, too
+        values = [params.parse([f"{column}={text}"])[column] for text in texts[column]]
+        values = [_text(value) if isinstance(value, list) else value for value in values]
+        found[column] = pd.Series(values, dtype=object)
+        if None not in values:
+            found[column] = found[column].infer_objects()
+    found[["run", "error"]] = texts[["run", "error"]]
+    found.attrs["varied"] = varied
+    return found
+
+
+# -- where it is done ----------------------------------------------------------------------------------
+
+
+def sweep(path: str | Path, jobs: int | None = None, scheduler: str | None = None) -> int:
+    """Train at every point of a study that is not done yet, and keep its table.
+
+    Parameters
+    ----------
+    path : str or Path
+        YAML.
+    jobs : int, optional
+        Worker processes on this machine; as many as it has cores, if neither points nor memory are fewer.
+    scheduler : str, optional
+        Address of a dask scheduler to use instead.
+
+    Returns
+    -------
+    int
+        How many points failed.
+
+    Raises
+    ------
+    UsageError
+        At anything wrong in the study, before anything runs; or if the cluster cannot take it.
+    """
+    if jobs is not None and (jobs < 1 or scheduler):
+        raise UsageError("--jobs: a number above 0, and of this machine only, hence not with --scheduler")
+    study = read(path)
+    study.folder.mkdir(parents=True, exist_ok=True)
+    with pipeline.exclusive(study.folder):
+        write_json(study.folder / "study.json", study.document)
+        results = Results(study)
+        _look_up(results)
+        results.write()
+        progress = _Progress(results)
+        if results.having("waiting"):
+            shutil.rmtree(study.folder / ".starts", ignore_errors=True)
+            with progress, _cluster(len(results.having("waiting")), jobs, scheduler) as client:
+                _work_off(client, results, progress)
+            shutil.rmtree(study.folder / ".starts", ignore_errors=True)
+        else:
+            with progress:
+                progress.show()
+    failed = results.having("failed")
+    for point in failed:
+        print(f"fer: {study.label(point)}: {results.rows[point.key]['error']}", file=sys.stderr)
+    print(study.folder / "results.csv")
+    return len(failed)
+
+
+def _look_up(results: Results) -> None:
+    """Find the points that are done: runs of equal parameters whose stages are up to date."""
+    known: dict[str, list[runs.Run]] = {}
+    for run, document in runs.every():
+        known.setdefault(_key(document["parameters"]), []).append(run)
+    for point in results.study.points:
+        equal = known.get(point.key, [])
+        done = next((run for run in equal if not any(map(run.stale_reason, STAGES))), None)
+        results.set(point, "done" if done else "waiting", done)
+
+
+def _work_off(client: Any, results: Results, progress: "_Progress") -> None:
+    """Hand out the points, first seeds first, and take what comes back until all are done."""
+    study = results.study
+    waiting = results.having("waiting")
+    waiting.sort(key=lambda point: study.document["seeds"].index(point.value("seed")))
+    needs = _needs(study)
+    needs["threads"] = _survey(client, needs)
+    came: SimpleQueue = SimpleQueue()
+    futures = {}
+    try:
+        for point in waiting:
+            key = f"{needs['id']}-{point.key}"
+            future = client.submit(_work, study.document["preset"], point.given, needs, key=key)
+            futures[key] = future, point
+            future.add_done_callback(lambda future: came.put(future.key))
+        left = set(futures)
+        while left:
+            progress.show(workers=len(client.nthreads()))
+            try:
+                key = came.get(timeout=1)
+            except Empty:
+                continue
+            left.discard(key)
+            future, point = futures[key]
+            if future.cancelled():
+                raise OSError("connection lost")
+            try:
+                name, error = future.result()
+            except Exception as problem:  # a worker that was killed, or cannot understand us
+                name, error = None, f"{type(problem).__name__}: {problem}"
+            results.set(point, "failed" if error else "done", runs.find(name) if name else None, error)
+            results.write()
+        progress.show()
+    except BaseException as error:
+        _stop_all(client, [future for future, _ in futures.values()], needs["id"])
+        if isinstance(error, OSError):
+            where = client.scheduler.address
+            raise UsageError(f"{where}: lost ({error}); the same command goes on") from error
+        raise
+
+
+def _stop_all(client: Any, futures: list[Any], sweep_id: str) -> None:
+    """Let no further point begin, and end the kernels of those that are at work."""
+    with contextlib.suppress(Exception):  # whatever is wrong with the cluster, it is being left
+        client.cancel(futures)
+        deadline = time.monotonic() + 20
+        while any(client.run(_stop, sweep_id).values()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def _cluster(points: int, jobs: int | None, scheduler: str | None) -> Iterator[Any]:
+    """Connect to a scheduler, or start one with workers on this machine, reachable from it alone."""
+    from distributed import Client, LocalCluster, WorkerPlugin
+
+    class Uninterrupted(WorkerPlugin):
+        """Ctrl-C, which a terminal sends to all, is for the one who started the workers to handle."""
+
+        def setup(self, worker: Any) -> None:
+            signal.signal(signal.SIGINT, lambda *_: None)  # unlike SIG_IGN, kernels do not inherit it
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # a lost worker is a row of the table
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=TIMEOUT)
+        except (OSError, ValueError, TypeError) as error:
+            raise UsageError(f"{scheduler}: no dask scheduler answers there ({_first_line(error)})") from None
+        with client:
+            try:
+                client.wait_for_workers(1, timeout=TIMEOUT)
+            except TimeoutError:
+                raise UsageError(f"{scheduler}: it has no workers; start some with `dask worker`") from None
+            yield client
+        return
+    import psutil
+    from dask.system import CPU_COUNT
+
+    fitting = max(1, psutil.virtual_memory().available // MEMORY)
+    jobs = min(points, jobs or min(CPU_COUNT, fitting))
+    with (
+        TemporaryDirectory(prefix="fer-", ignore_cleanup_errors=True) as folder,
+        LocalCluster(
+            n_workers=jobs,
+            threads_per_worker=1,  # a point sets environment variables, which are of the process
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=None,  # kernels are other processes
+            local_directory=folder,
+            silence_logs=logging.CRITICAL + 1,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        client.register_plugin(Uninterrupted())
+        yield client
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _needs(study: Study) -> dict[str, Any]:
+    """Tell what has to be the same where a point is trained."""
+    from fer_lib import datasets
+
+    sources = {p.value(name) for p in study.points for name in ("data", "test_data") if p.value(name)}
+    models = {p.value("model") for p in study.points}
+    return {
+        "id": f"fer-{os.getpid()}-{time.time_ns()}",
+        "results": str(runs.results_folder()),
+        "study": str(study.folder),
+        "digest": sha256_of_file(study.folder / "study.json"),
+        "versions": runs.versions(),
+        "code": {(stage, model): runs.code_digest(stage, model) for stage in STAGES for model in models},
+        "data": {source: datasets.data_digest(source) for source in sources},
+    }
+
+
+def _survey(client: Any, needs: dict[str, Any]) -> dict[str, int]:
+    """Make sure that every worker can take points; give the threads of each, by host.
+
+    Raises
+    ------
+    UsageError
+        Naming the first worker that cannot, and why.
+    """
+    try:
+        found = client.run(_look_around, needs)
+    except Exception as error:
+        raise UsageError(
+            f"{client.scheduler.address}: its workers cannot take a sweep ({_first_line(error)}); "
+            "they need this fer_lib"
+        ) from None
+    for address, (_, _, reason) in found.items():
+        if reason:
+            raise UsageError(f"worker {address}: {reason}")
+    for address, threads in client.nthreads().items():
+        if threads != 1:
+            raise UsageError(f"worker {address}: has {threads} threads; start it with --nthreads 1")
+    hosts = [host for host, _, _ in found.values()]
+    return {host: max(1, cores // hosts.count(host)) for host, cores, _ in found.values()}
+
+
+# -- on a worker ---------------------------------------------------------------------------------------
+
+_current = ""  # the sweep that this process works for
+_stopped: set[str] = set()
+
+
+def _look_around(needs: dict[str, Any]) -> tuple[str, int, str]:
+    """Give this host, its cores, and what is not as it has to be."""
+    from dask.system import CPU_COUNT
+
+    return socket.gethostname(), CPU_COUNT, _unlike(needs)
+
+
+def _unlike(needs: dict[str, Any]) -> str:
+    from fer_lib import datasets
+
+    seen = Path(needs["study"]) / "study.json"
+    if not seen.is_file() or sha256_of_file(seen) != needs["digest"]:
+        return f"does not see the results folder {needs['results']}; it has to be one that all share"
+    if not os.access(needs["results"], os.W_OK):
+        return f"may not write to {needs['results']}"
+    here = runs.versions()
+    if other := [f"{k} {here[k]}, not {v}" for k, v in needs["versions"].items() if here[k] != v]:
+        return f"has other software ({', '.join(other)})"
+    if any(runs.code_digest(*what) != digest for what, digest in needs["code"].items()):
+        return "has another fer_lib or other notebooks"
+    for source, digest in needs["data"].items():
+        try:
+            if datasets.data_digest(source) != digest:
+                return f"has other data under {source}"
+        except UsageError as error:
+            return str(error)
+    return ""
+
+
+def _work(preset: str, given: dict[str, Any], needs: dict[str, Any]) -> tuple[str | None, str]:
+    """Train at one point; return the name of its run, and what went wrong in one line."""
+    global _current
+    _current, run = needs["id"], None
+    threads = str(needs["threads"].get(socket.gethostname(), 1))
+    said = io.StringIO()  # lines an epoch: the one who started the sweep has a line of all
+    try:
+        with (
+            pipeline.environment("FER_RESULTS", needs["results"]),
+            pipeline.environment(pipeline.THREADS[0], threads),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+        ):
+            if reason := _unlike(needs):
+                return None, f"worker on {socket.gethostname()}: {reason}"
+            run = pipeline.start(preset, given, reuse=True)
+            # Who kills a worker twice over one point, most often for its memory, would kill a third, too.
+            starts = Path(needs["study"]) / ".starts" / run.name
+            starts.parent.mkdir(exist_ok=True)
+            with open(starts, "a") as handle:
+                handle.write("started\n")
+                if handle.tell() > 2 * len("started\n"):
+                    return run.name, "its worker was killed, and killed again when it was tried again"
+            try:
+                pipeline.execute(run, STAGES)
+            except pipeline.KernelDied:
+                if needs["id"] in _stopped:
+                    raise
+                pipeline.execute(run, STAGES)
+    except (UsageError, OSError) as error:
+        return run.name if run else None, str(error) or type(error).__name__
+    finally:
+        _current = ""
+    return run.name, ""
+
+
+def _stop(sweep_id: str) -> bool:
+    """End the kernel of the point this process is at; tell whether it is still at one."""
+    import psutil
+
+    _stopped.add(sweep_id)
+    if _current != sweep_id:
+        return False
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if "ipykernel_launcher" in child.cmdline():
+                child.kill()
+    return True
+
+
+# -- the line ------------------------------------------------------------------------------------------
+
+
+class _Progress:
+    """One line: in place on a terminal, else printed when something has changed."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self.started = time.monotonic()
+        self.before = len(results.having("waiting"))
+        self.said: tuple[Any, ...] = ()
+        self.left: float | None = None
+        self.at = self.started
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if sys.stdout.isatty() and self.said:
+            print(flush=True)
+
+    def show(self, workers: int = 0) -> None:
+        """Say how far it is; `workers` are those at work."""
+        results, now = self.results, time.monotonic()
+        waiting, failed = len(results.having("waiting")), len(results.having("failed"))
+        state = (waiting, failed, min(workers, waiting))
+        changed = state != self.said
+        if not changed and not sys.stdout.isatty():
+            return
+        worked = self.before - waiting
+        if worked and (not self.said or waiting != self.said[0]):
+            self.left, self.at = (now - self.started) * waiting / worked, now
+        self.said = state
+        total = len(results.study.points)
+        line = f"{results.study.name}  {total - waiting}/{total} points"
+        line += f", {failed} failed" * bool(failed) + f", {state[2]} running" * bool(waiting)
+        if best := results.best():
+            line += f", best {100 * best[0]:.1f} % on validation ({results.study.label(best[1])})"
+        if waiting and self.left is not None:
+            seconds = round(max(self.left - (now - self.at), 0))
+            line += f", {seconds // 60}:{seconds % 60:02} left"
+        if sys.stdout.isatty():
+            print(f"\r\033[K{line[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
+        else:
+            print(line, flush=True)
