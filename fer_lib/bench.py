@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from fer_lib import datasets, models, runs
+from fer_lib import datasets, models, params, runs
 from fer_lib.files import UsageError, atomic_path, write_json, write_text
 from fer_lib.ways import COMMANDS, COMPARED, PLAIN, PREDICTIONS, QUICK, SGEMM, Child, Size, Way, ways
 
@@ -56,10 +56,11 @@ def run(data: str = "bundled", names: Sequence[str] = (), quick: bool = False) -
         At a network or data that are not there, a folder that cannot be written to, or lack of memory.
     """
     load = os.getloadavg()[0]
+    for name in names:
+        params.build("training", {"model": name})
+    source = datasets.resolve(params.build("training", {"data": data}).data)
+    datasets.class_counts(source)
     size, chosen = QUICK if quick else Size(), ways(names or models.names())
-    for way in chosen:
-        if way.ours:
-            models.image_size(way.network)
     target = runs.results_folder() / "bench"
     _check_writable(target)
     document = {
@@ -70,8 +71,8 @@ def run(data: str = "bundled", names: Sequence[str] = (), quick: bool = False) -
     print(describe_machine(document["machine"]), flush=True)
     with TemporaryDirectory(prefix="fer-bench-") as temporary:
         folder = Path(temporary)
-        faces = _write_faces(data, size.images, folder)
-        document["data"] = datasets.describe(data)
+        faces = _write_faces(source, size.images, folder)
+        document["data"] = datasets.describe(source)
         document["size"]["images"] = len(faces)
         facts, samples = _measure([*SGEMM, *chosen], size, folder)
     document |= summarise(chosen, facts, samples, len(faces), size.matrix)
@@ -125,14 +126,13 @@ def describe_machine(values: dict[str, Any]) -> str:
     return text
 
 
-def _write_faces(data: str, count: int, folder: Path) -> datasets.FaceDataset:
+def _write_faces(source: Any, count: int, folder: Path) -> datasets.FaceDataset:
     """Write training images twice: as files in a folder a class, and decoded for our way.
 
     The files are those of the data set where it is a folder of JPEGs, and JPEGs made of the pixels elsewhere.
     """
     from PIL import Image
 
-    source = datasets.resolve(data)
     faces = datasets.load_training(source)
     if len(faces) > count:
         faces = faces.take(np.random.default_rng(0).permutation(len(faces))[:count])
@@ -333,7 +333,7 @@ def table(document: dict[str, Any]) -> str:
     quality = (
         "QUICK: THE NUMBERS MEAN NOTHING" if document["quick"] else f"medians over {size['rounds']} rounds"
     )
-    one, every = sgemm["one_thread"], sgemm["all_threads"]
+    side, one, every = f"{size['matrix']:,}", sgemm["one_thread"], sgemm["all_threads"]
     return f"""
 {document["data"]}: {size["images"]:,} images an epoch, batches of {size["batch_size"]}
 {quality}
@@ -343,8 +343,8 @@ def table(document: dict[str, Any]) -> str:
 {times}
 
 {arithmetic}
-float32 matrices of {size["matrix"]:,} x {size["matrix"]:,} multiply at {every["wall_gflops"]:.1f} GFLOP/s with \
-all threads, {one["wall_gflops"]:.1f} with one
+{side} x {side} float32 matrices multiply at {every["wall_gflops"]:.1f} GFLOP/s with all threads, \
+{one["wall_gflops"]:.1f} with one
 ({one["cpu_gflops"]:.1f} a CPU second); shares are of the first by wall time, of the last by CPU time
 
 {predictions}
