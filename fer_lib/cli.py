@@ -15,7 +15,8 @@ EPILOGUE = """examples:
   fer sweep STUDY.yaml                      train at many points, chosen by validation
   fer report                                HTML, PDF and LaTeX of the newest run
   fer list                                  runs side by side
-  fer check                                 is everything in the newest run what it wrote, and up to date?"""
+  fer check                                 is everything in the newest run what it wrote, and up to date?
+  fer bench                                 how quick it is, against plain Keras"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -101,6 +102,22 @@ def parser() -> argparse.ArgumentParser:
     verify = data.add_parser("verify", help="compare a copy with the published digests")
     verify.add_argument("path", metavar="PATH", nargs="?", default="fer2013")
     verify.set_defaults(action=_verify)
+
+    bench = commands.add_parser(
+        "bench",
+        help="measure training, evaluation and prediction against plain Keras",
+        description="Train, evaluate and predict in turn with our networks and the plain Keras way (JPEG "
+        "files, 150x150 RGB), and print how many times as long the latter takes, and how much of the "
+        "machine's arithmetic is used. Writes results/bench/. Takes minutes; leave the machine alone.",
+    )
+    bench.add_argument(
+        "--data", default="bundled", help='"bundled" (default), "fer2013", or a path; see fer run'
+    )
+    bench.add_argument(
+        "--model", nargs="+", action="extend", default=[], metavar="NAME", help="our networks (default: all)"
+    )
+    bench.add_argument("--quick", action="store_true", help="a few images: only to see that it works")
+    bench.set_defaults(action=_bench)
 
     summary = commands.add_parser("summary", help="print a network layer by layer")
     summary.add_argument("model", metavar="MODEL")
@@ -269,6 +286,13 @@ def _verify(options: Any) -> None:
         found = f"{row['found']:>6,} of {row['expected']:>6,}"
         print(f"{row['usage']:<12} {row['class']:<9} {found}  {row['state']}")
     print(f"{verdict.status}: {verdict.detail}")
+
+
+def _bench(options: Any) -> None:
+    from fer_lib import bench, pipeline
+
+    pipeline.interruptible()
+    bench.run(options.data, options.model, options.quick)
 
 
 def _summary(options: Any) -> None:

@@ -56,13 +56,13 @@ def test_help_is_quick_and_names_every_command():
     print(f"fer --help: {seconds:.2f} s CPU")
     assert done.returncode == 0 and not done.stderr and not heavy
     assert seconds < 0.5, f"{seconds:.2f} s CPU"
-    for command in ("run", "report", "check", "verify", "compare", "list", "data", "summary"):
+    for command in ("run", "report", "check", "verify", "compare", "list", "data", "bench", "summary"):
         assert f"\n    {command} " in done.stdout
 
 
 @pytest.mark.parametrize(
     "command",
-    [*"run report check verify compare list data summary".split(), "data fetch", "data verify"],
+    [*"run report check verify compare list data bench summary".split(), "data fetch", "data verify"],
 )
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as caught:

@@ -1,0 +1,434 @@
+"""How quick training, evaluation and prediction are: ratios to plain Keras and to the machine's arithmetic.
+
+Times of one machine say little and differ from hour to hour on a virtual one. So every way of doing the same
+work lives in a process of its own, and these are told in turn to train for an epoch, to evaluate, to predict:
+a mood of the machine hits all of them. Compared is within a round; reported is the median over the rounds.
+"""
+
+import csv
+import io
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any
+
+import numpy as np
+
+from fer_lib import datasets, models, params, runs
+from fer_lib.files import UsageError, atomic_path, write_json, write_text
+from fer_lib.ways import COMMANDS, COMPARED, PLAIN, PREDICTIONS, QUICK, SGEMM, Child, Size, Way, ways
+
+PLAIN_NAME = "4 convolutions"  # in the figure
+BUSY = 0.5  # load average above which something else is running
+TRAINING_COST = 3  # forward passes in a step: forward, and gradients of activations and of weights
+
+
+# -- the measurement -----------------------------------------------------------------------------------------
+
+
+def run(data: str = "bundled", names: Sequence[str] = (), quick: bool = False) -> dict[str, Any]:
+    """Measure, print the table, and write bench.json, bench.csv (every round) and a figure to results/bench.
+
+    Parameters
+    ----------
+    data : str
+        See `fer_lib.datasets.resolve`; of its training part, as many images as an epoch takes.
+    names : sequence of str
+        Our networks; none: all of `models.names()`.
+    quick : bool
+        A few images and one round: to see that it works, the numbers mean nothing.
+
+    Returns
+    -------
+    dict
+        What bench.json holds.
+
+    Raises
+    ------
+    UsageError
+        At a network or data that are not there, a folder that cannot be written to, or lack of memory.
+    """
+    load = os.getloadavg()[0]
+    for name in names:
+        params.build("training", {"model": name})
+    source = datasets.resolve(params.build("training", {"data": data}).data)
+    datasets.class_counts(source)
+    size, chosen = QUICK if quick else Size(), ways(names or models.names())
+    target = runs.results_folder() / "bench"
+    _check_writable(target)
+    document = {
+        "machine": machine() | {"load_average_at_start": load, "other_load": load > BUSY},
+        "quick": quick,
+        "size": asdict(size),
+    }
+    print(describe_machine(document["machine"]), flush=True)
+    with TemporaryDirectory(prefix="fer-bench-") as temporary:
+        folder = Path(temporary)
+        faces = _write_faces(source, size.images, folder)
+        document["data"] = datasets.describe(source)
+        document["size"]["images"] = len(faces)
+        facts, samples = _measure([*SGEMM, *chosen], size, folder)
+    document |= summarise(chosen, facts, samples, len(faces), size.matrix)
+    print(table(document))
+    write_json(target / "bench.json", document)
+    write_text(target / "bench.csv", _csv(samples))
+    picture = figure(document)
+    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        with atomic_path(target / f"bench.{kind}") as path:
+            picture.savefig(path, metadata=metadata)
+    print(f"written: {target}/bench.json, .csv, .png, .svg")
+    return document
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out now, not after minutes, that the results could not be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(
+            f"{folder}: cannot be written ({reason}); set FER_RESULTS to another folder"
+        ) from error
+
+
+def machine() -> dict[str, Any]:
+    """Describe the processor and the software that does the arithmetic."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    versions = {name: runs.versions()[name] for name in ("python", "tensorflow", "keras")}
+    return runs.machine() | versions | {"processor": names[0] if names else platform.processor()}
+
+
+def describe_machine(values: dict[str, Any]) -> str:
+    """Say what the machine is, and loudly if it was busy."""
+    text = (
+        f"{values['processor'] or values['architecture']}, {values['cores']} cores, {values['system']}; "
+        f"TensorFlow {values['tensorflow']}, Keras {values['keras']}, Python {values['python']}; "
+        f"load average at the start {values['load_average_at_start']:.2f}"
+    )
+    if values["other_load"]:
+        text += (
+            "\nWARNING: THE MACHINE IS BUSY WITH SOMETHING ELSE. Wall times below are too long and uneven; "
+            "ratios of CPU time\nsuffer less. For numbers to quote, wait until the load average is below "
+            f"{BUSY} and measure again."
+        )
+    return text
+
+
+def _write_faces(source: Any, count: int, folder: Path) -> datasets.FaceDataset:
+    """Write training images twice: as files in a folder a class, and decoded for our way.
+
+    The files are those of the data set where it is a folder of JPEGs, and JPEGs made of the pixels elsewhere.
+    """
+    from PIL import Image
+
+    faces = datasets.load_training(source)
+    if len(faces) > count:
+        faces = faces.take(np.random.default_rng(0).permutation(len(faces))[:count])
+    for i, (image, label, name) in enumerate(zip(faces.images, faces.labels, faces.names, strict=True)):
+        file = folder / "faces" / f"{label}_{faces.classes[label]}" / f"{i}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if source.kind == "folder" and name.lower().endswith((".jpg", ".jpeg")):
+            shutil.copyfile(source.path / name, file)
+        else:
+            Image.fromarray(image).save(file, quality=95)
+    np.savez(folder / "faces.npz", images=faces.images, labels=faces.labels, classes=len(faces.classes))
+    return faces
+
+
+def _measure(
+    chosen: Sequence[Way], size: Size, folder: Path
+) -> tuple[dict[str, dict], dict[tuple[str, str], list]]:
+    """Ask every way in turn, round after round.
+
+    Returns
+    -------
+    facts : way -> what it says of its network
+    samples : (way, command) -> one array (calls, 2) a round, of wall and CPU seconds
+    """
+    children: list[Child] = []
+    with _progress() as show:
+        try:
+            show("starting a process for each way")
+            for way in chosen:
+                children.append(Child(way, size, folder))
+            facts = {child.way.name: child.answer() for child in children}
+            samples: dict[tuple[str, str], list] = {}
+            spent = 0.0
+            for number in range(size.rounds + 1):
+                start, left = time.perf_counter(), round(spent * (size.rounds + 1 - number))
+                for command in COMMANDS:  # one kind of work after the other: all ways do it in a row
+                    for child in children:
+                        if command not in child.way.commands:
+                            continue
+                        stage = f"round {number} of {size.rounds}" if number else "warming up"
+                        time_left = f", {left // 60}:{left % 60:02} left at its start" if number else ""
+                        show(f"{stage}{time_left}: {command.replace('_', ' ')}, {child.way.name}")
+                        times = np.array(child.ask(command))
+                        if number:  # tracing and first touches are not measured
+                            samples.setdefault((child.way.name, command), []).append(times)
+                spent = time.perf_counter() - start
+            for child in children:
+                if child.way.threads is None:
+                    facts[child.way.name]["peak_memory"] = child.ask("memory")
+        finally:
+            for child in children:
+                child.close()
+    return facts, samples
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Give a function that shows a stage: on one line of a terminal, elsewhere a line a round."""
+    live, last = sys.stdout.isatty(), ""
+
+    def show(text: str) -> None:
+        nonlocal last
+        stage = text.partition(":")[0]
+        if live:
+            print(f"\r{text:<78.78}", end="", flush=True)
+        elif stage != last:
+            print(text, flush=True)
+        last = stage
+
+    yield show
+    if live:
+        print(f"\r{'':<78}\r", end="")
+
+
+# -- what it comes to ----------------------------------------------------------------------------------------
+
+
+def ratios(slow: Sequence[np.ndarray], quick: Sequence[np.ndarray]) -> dict[str, float]:
+    """Divide times round by round.
+
+    Parameters
+    ----------
+    slow, quick : one array (calls, 2) a round, of wall and CPU seconds
+
+    Returns
+    -------
+    dict
+        `wall` and `cpu`, medians over the rounds, each with `_low` and `_high`, the extremes.
+    """
+    quotients = per_round(slow) / per_round(quick)
+    result = {}
+    for name, values in zip(("wall", "cpu"), quotients.T, strict=True):
+        middle, low, high = np.median(values), values.min(), values.max()
+        result |= {name: float(middle), f"{name}_low": float(low), f"{name}_high": float(high)}
+    return result
+
+
+def per_round(samples: Sequence[np.ndarray]) -> np.ndarray:
+    """Wall and CPU seconds of each round, (rounds, 2): the median of its calls."""
+    return np.array([np.median(calls, axis=0) for calls in samples])
+
+
+def summarise(
+    chosen: Sequence[Way],
+    facts: dict[str, dict[str, Any]],
+    samples: dict[tuple[str, str], list[np.ndarray]],
+    images: int,
+    matrix: int,
+) -> dict[str, Any]:
+    """Turn samples into ratios, milliseconds, and shares of the rate of sgemm.
+
+    Arithmetic is two operations a multiply-add, a training step counted as three forward passes. The share
+    by wall time is of all threads' sgemm; the share by CPU time is of one thread's, and is the one that
+    other load on the machine leaves alone.
+    """
+    flop = 2 * matrix**3
+    limits = [flop / per_round(samples[way.name, "sgemm"]) for way in SGEMM]  # (rounds, 2)
+    limit = np.stack([limits[1][:, 0], limits[0][:, 1]], axis=1)
+    result: dict[str, Any] = {
+        "sgemm": {
+            way.name.removeprefix("sgemm_"): {
+                "wall_gflops": float(np.median(rates[:, 0]) / 1e9),
+                "cpu_gflops": float(np.median(rates[:, 1]) / 1e9),
+            }
+            for way, rates in zip(SGEMM, limits, strict=True)
+        },
+        "ways": {},
+        "ratios": {},
+    }
+    for way in chosen:
+        entry = {"ours": way.ours, "network": way.network} | facts[way.name]
+        for command in way.commands:
+            seconds = per_round(samples[way.name, command])
+            milliseconds = 1000 * seconds / (images if command in ("train", "evaluate") else 1)
+            wall, cpu = np.median(milliseconds, axis=0)
+            entry[command] = {"wall_ms": float(wall), "cpu_ms": float(cpu)}
+            if command in ("train", "evaluate"):
+                passes = TRAINING_COST if command == "train" else 1
+                shares = 2 * passes * entry["multiply_adds"] * images / seconds / limit
+                wall, cpu = np.median(shares, axis=0)
+                rate = 2e-6 * passes * entry["multiply_adds"] / entry[command]["wall_ms"]
+                entry[command] |= {"wall_share": float(wall), "cpu_share": float(cpu), "gflops": rate}
+            if command in PREDICTIONS:
+                every = 1000 * np.concatenate(samples[way.name, command])[:, 0]
+                low, high = np.quantile(every, (0.5, 0.95))
+                entry[command] |= {"median_ms": float(low), "p95_ms": float(high)}
+        result["ways"][way.name] = entry
+
+    pairs = {f"{PLAIN} / {way.name}": (PLAIN, way.name) for way in chosen if way.ours}
+    if "basic_model" in result["ways"]:
+        pairs["plain_basic_model / basic_model"] = ("plain_basic_model", "basic_model")
+    pairs[f"{PLAIN} / plain_basic_model"] = (PLAIN, "plain_basic_model")
+    for name, (slow, quick) in pairs.items():
+        result["ratios"][name] = {
+            command: ratios(samples[slow, command], samples[quick, command]) for command in COMPARED
+        }
+    return result
+
+
+def table(document: dict[str, Any]) -> str:
+    """Set the result as text: ratios, times, arithmetic, single predictions."""
+    size, found, sgemm = document["size"], document["ways"], document["sgemm"]
+    both = ("train", "CPU", "eval.", "CPU", "pred.", "CPU")
+
+    rows = [("times as long", *both, "")]
+    for name, entry in document["ratios"].items():
+        cells = [f"{entry[command][how]:.1f}" for command in COMPARED for how in ("wall", "cpu")]
+        rows.append((name, *cells, f"  {_meaning(name)}"))
+    longer = _columns(rows)
+
+    rows = [("milliseconds an image", "input", "parameters", *both, "peak memory")]
+    for name, entry in found.items():
+        cells = [f"{entry[command][how]:.2f}" for command in COMPARED for how in ("wall_ms", "cpu_ms")]
+        memory = f"{entry['peak_memory'] / 2**20:,.0f} MB"
+        rows.append((name, entry["input"], f"{entry['parameters']:,}", *cells, memory))
+    times = _columns(rows)
+
+    rows = [("share of sgemm's rate", "multiply-adds", "GFLOP/s", *both[:2], "GFLOP/s", *both[2:4])]
+    for name, entry in found.items():
+        cells = [f"{entry['multiply_adds']:,}"]
+        for values in (entry["train"], entry["evaluate"]):
+            cells += [f"{values['gflops']:.1f}", f"{values['wall_share']:.0%}", f"{values['cpu_share']:.0%}"]
+        rows.append((name, *cells))
+    arithmetic = _columns(rows)
+
+    rows = [("one face", "median ms", "95th percentile", "")]
+    for way, entry in found.items():
+        for command in PREDICTIONS.keys() & entry.keys():
+            values = [f"{entry[command][key]:.1f}" for key in ("median_ms", "p95_ms")]
+            rows.append((way, *values, f"  {PREDICTIONS[command if entry['ours'] else 'model_predict']}"))
+    predictions = _columns([rows[0], *sorted(rows[1:], key=lambda row: float(row[1]))])
+
+    rows = [("not counted above", "wall s", "CPU s", "")]
+    for name, entry in found.items():
+        if values := entry.get("epoch_end"):
+            seconds = [f"{values[how] / 1000:.2f}" for how in ("wall_ms", "cpu_ms")]
+            rows.append((name, *seconds, "  an epoch's end: batch normalisation, checkpoint, state"))
+    quality = (
+        "QUICK: THE NUMBERS MEAN NOTHING" if document["quick"] else f"medians over {size['rounds']} rounds"
+    )
+    side, one, every = f"{size['matrix']:,}", sgemm["one_thread"], sgemm["all_threads"]
+    return f"""
+{document["data"]}: {size["images"]:,} images an epoch, batches of {size["batch_size"]}
+{quality}
+
+{longer}
+
+{times}
+
+{arithmetic}
+{side} x {side} float32 matrices multiply at {every["wall_gflops"]:.1f} GFLOP/s with all threads, \
+{one["wall_gflops"]:.1f} with one
+({one["cpu_gflops"]:.1f} a CPU second); shares are of the first by wall time, of the last by CPU time
+
+{predictions}
+
+{_columns(rows)}
+"""
+
+
+def _meaning(name: str) -> str:
+    if name == f"{PLAIN} / plain_basic_model":
+        return "of this, by size and network"
+    return "of this, by pipeline and settings" if name.startswith("plain_basic") else "in all"
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> str:
+    """Align the first column to the left, the last too if it is a remark, and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *rest in rows:
+        cells = [
+            cell.ljust(width) if cell.startswith("  ") else cell.rjust(width)
+            for cell, width in zip(rest, widths[1:], strict=True)
+        ]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
+    return "\n".join(lines)
+
+
+def _csv(samples: dict[tuple[str, str], list[np.ndarray]]) -> str:
+    """Every single measurement, in order."""
+    with closing(io.StringIO()) as text:
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("way", "measured", "round", "call", "wall_seconds", "cpu_seconds"))
+        for (way, command), rounds in samples.items():
+            for number, calls in enumerate(rounds, 1):
+                for call, (wall, cpu) in enumerate(calls, 1):
+                    writer.writerow((way, command, number, call, f"{wall:.6f}", f"{cpu:.6f}"))
+        return text.getvalue()
+
+
+def figure(document: dict[str, Any]) -> Any:
+    """Time per training image of each way, and the share of sgemm's rate that each attains."""
+    from fer_lib import figures
+
+    return figures.styled(_draw)(document)
+
+
+def _draw(document: dict[str, Any]) -> Any:
+    from fer_lib import figures
+
+    ways = document["ways"]
+    drawn, axes = figures._subplots(1, 2, 0.8 + 0.55 * len(ways), sharey=True, width_ratios=(3, 2))
+
+    def bars(ax: Any, measures: Sequence[Callable[[dict], float]], text: Callable[..., str]) -> None:
+        for place, (measure, alpha) in enumerate(zip(measures, (1.0, 0.45), strict=True)):
+            values = [measure(way) for way in ways.values()]
+            rows = np.arange(len(ways)) + 0.34 * place - 0.17
+            colours = [figures.VALIDATION if way["ours"] else figures.TRAINING for way in ways.values()]
+            texts = [text(name, place, value) for name, value in zip(ways, values, strict=True)]
+            ax.bar_label(
+                ax.barh(rows, values, 0.32, color=colours, alpha=alpha), texts, padding=3, fontsize=8
+            )
+        figures._bare(ax, ticks="y")
+        ax.spines["bottom"].set_visible(False)
+        ax.set(xticks=[], xlim=(0, 1.5 * max(measure(way) for measure in measures for way in ways.values())))
+
+    def time_text(name: str, place: int, value: float) -> str:
+        how, text = ("wall", "CPU")[place], f"{value:.2g} ms" if value < 9.5 else f"{value:.0f} ms"
+        ratio = document["ratios"].get(f"{PLAIN} / {name}")
+        return f"{text}  {ratio['train'][how.lower()]:.1f}×" if ratio else f"{text} {how}"
+
+    def share_text(name: str, place: int, value: float) -> str:
+        return figures._percent(value) + (("  training", "  evaluation")[place] if name == PLAIN else "")
+
+    left, right = axes[0]
+    bars(left, [lambda way: way["train"]["wall_ms"], lambda way: way["train"]["cpu_ms"]], time_text)
+    bars(right, [lambda way: way["train"]["cpu_share"], lambda way: way["evaluate"]["cpu_share"]], share_text)
+    names = [PLAIN_NAME if way["network"] == PLAIN else way["network"] for way in ways.values()]
+    labels = [
+        f"{'ours' if way['ours'] else 'plain Keras'}\n{name}, {way['input']}".replace("x", "×")
+        for name, way in zip(names, ways.values(), strict=True)
+    ]
+    left.set_yticks(np.arange(len(ways)), labels)
+    left.invert_yaxis()
+    busy = ", on a busy machine" if document["machine"]["other_load"] else ""
+    left.set_title(f"training: ms an image{busy};\n× as quick as the first", loc="left")
+    right.set_title("arithmetic: share of the\nrate of sgemm (CPU time)", loc="left")
+    return drawn

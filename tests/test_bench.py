@@ -1,0 +1,309 @@
+"""The benchmark: its arithmetic by hand, its ratios, a whole quick run; and single predictions."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer_lib import bench, cli, datasets, models, predict, runs, training, ways
+from fer_lib.files import UsageError
+
+# -- counted by hand -----------------------------------------------------------------------------------------
+
+BASIC_MODEL = (
+    64 * 64 * (3 * 3 * 1 * 32)  # places of the output x kernel x channels in x filters
+    + 32 * 32 * (3 * 3 * 32 * 64)
+    + 16 * 16 * (3 * 3 * 64 * 128)
+    + 128 * 128
+    + 128 * 64
+    + 64 * 3
+)
+PLAIN = (
+    148 * 148 * (3 * 3 * 3 * 32)  # without padding: 150 -> 148, halved to 74; 72, 36; 34, 17; 15, 7
+    + 72 * 72 * (3 * 3 * 32 * 64)
+    + 34 * 34 * (3 * 3 * 64 * 64)
+    + 15 * 15 * (3 * 3 * 64 * 64)
+    + 7 * 7 * 64 * 16
+    + 16 * 3
+)
+
+
+def test_multiply_adds_by_hand():
+    assert BASIC_MODEL == 38_953_152
+    assert ways.multiply_adds(models.build("basic_model")) == BASIC_MODEL
+    assert ways.multiply_adds(ways.plain_network(3)) == PLAIN
+
+
+def test_multiply_adds_of_strides_groups_and_depthwise_kernels():
+    import keras
+    from keras import layers
+
+    x = inputs = keras.Input((9, 9, 4))
+    x = layers.Conv2D(8, 3, strides=2, padding="same", groups=2)(x)  # (5, 5, 8), two channels a kernel
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2)(x)  # (3, 3, 16)
+    x = layers.BatchNormalization()(x)
+    model = keras.Model(inputs, x)
+    assert ways.multiply_adds(model) == 5 * 5 * (3 * 3 * 2 * 8) + 3 * 3 * (3 * 3 * 8 * 2)
+
+
+def test_arithmetic_that_is_not_known_is_not_left_out():
+    import keras
+
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.SeparableConv2D(4, 3, name="odd")])
+    with pytest.raises(UsageError, match=r"'odd'.* SeparableConv2D"):
+        ways.multiply_adds(model)
+
+
+def test_the_plain_network_keeps_the_limit_of_the_assignment():
+    model = ways.plain_network(3)
+    assert model.input_shape == (None, 150, 150, 3)
+    assert model.count_params() == 143_491 <= models.PARAMETER_LIMIT
+    assert "143,491" in ways.plain_network.__doc__
+
+
+def rounds(*values: tuple[float, float]) -> list[np.ndarray]:
+    return [np.array([value]) for value in values]
+
+
+def test_ratios_are_taken_within_a_round():
+    slow, quick = rounds((2, 4), (30, 6), (8, 8)), rounds((1, 2), (10, 1), (2, 2))
+    assert bench.ratios(slow, quick) == {
+        "wall": 3, "wall_low": 2, "wall_high": 4, "cpu": 4, "cpu_low": 2, "cpu_high": 6,
+    }  # fmt: skip
+    # Several calls a round: their median, so that one that was held up does not count.
+    assert bench.ratios([np.array([[9, 9], [2, 2], [1, 1.0]])], rounds((1, 1)))["wall"] == 2
+
+
+def test_milliseconds_and_shares():
+    chosen = ways.ways(["basic_model"])
+    facts = {way.name: {"multiply_adds": 10**6, "parameters": 1, "input": "1x1x1"} for way in chosen}
+    samples = {(way.name, command): rounds((0.5, 1)) for way in chosen for command in way.commands}
+    samples["plain_150", "train"] = rounds((4, 6))
+    flop = 2 * 100**3
+    samples["sgemm_one_thread", "sgemm"] = rounds((flop / 5e8, flop / 4e8))  # 0.5 and 0.4 GFLOP/s
+    samples["sgemm_all_threads", "sgemm"] = rounds((flop / 8e8, flop / 3e8))
+    found = bench.summarise(chosen, facts, samples, images=10, matrix=100)
+    ours = found["ways"]["basic_model"]
+    assert ours["train"]["wall_ms"] == pytest.approx(50) and ours["train"]["cpu_ms"] == pytest.approx(100)
+    assert ours["predict"]["wall_ms"] == pytest.approx(500)
+    # 10 images x 1e6 multiply-adds x 2, three times in training: 6e7 in 0.5 s are 0.12 GFLOP/s.
+    assert ours["train"]["gflops"] == pytest.approx(0.12)
+    assert ours["train"]["wall_share"] == pytest.approx(0.12 / 0.8)
+    assert ours["train"]["cpu_share"] == pytest.approx(0.06 / 0.4)
+    assert ours["evaluate"]["cpu_share"] == pytest.approx(0.02 / 0.4)
+    assert found["ratios"]["plain_150 / basic_model"]["train"]["wall"] == pytest.approx(8)
+    assert found["ratios"]["plain_150 / plain_basic_model"]["train"]["cpu"] == pytest.approx(6)
+    assert found["ratios"]["plain_basic_model / basic_model"]["train"]["cpu"] == pytest.approx(1)
+
+
+# -- a whole run ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory, face_folder) -> tuple[Path, str, float]:
+    """Run `fer bench --quick` once: its folder, what it prints, seconds."""
+    results = tmp_path_factory.mktemp("results")
+    clock = time.perf_counter()
+    done = subprocess.run(
+        [
+            sys.executable,
+            *"-m fer_lib.cli bench --quick --model basic_model --data".split(),
+            str(face_folder),
+        ],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(runs.ROOT), "FER_RESULTS": str(results)},
+        check=False,
+    )
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return results / "bench", done.stdout, time.perf_counter() - clock
+
+
+def test_a_quick_run_writes_what_it_prints(quick, face_folder):
+    folder, out, seconds = quick
+    print(f"fer bench --quick: {seconds:.0f} s")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"bench.{k}" for k in ("csv", "json", "png", "svg")
+    ]
+    document = json.loads((folder / "bench.json").read_text())
+    assert document["quick"] and document["size"]["images"] == 32 and str(face_folder) in document["data"]
+    assert bench.table(document).split() != [] and "NUMBERS MEAN NOTHING" in out
+    assert ("BUSY" in out) == document["machine"]["other_load"]
+    found = document["ways"]
+    assert found.keys() == {"plain_150", "plain_basic_model", "basic_model"}
+    assert [found[name]["input"] for name in ("plain_150", "plain_basic_model")] == ["150x150x3", "64x64x1"]
+    assert found["basic_model"]["multiply_adds"] == found["plain_basic_model"]["multiply_adds"] == BASIC_MODEL
+    for name, entry in found.items():
+        assert all(entry[command][how] > 0 for command in ways.COMPARED for how in ("wall_ms", "cpu_ms"))
+        assert 2e8 < entry["peak_memory"] < 2e10  # bytes
+        assert f"{entry['parameters']:,}" in out and name in out
+    ratio = document["ratios"]["plain_150 / basic_model"]["train"]["cpu"]
+    assert f"{ratio:.1f}" in next(line for line in out.splitlines() if line.startswith("plain_150 / basic"))
+
+
+def test_the_plain_way_runs_without_our_settings(quick):
+    found = json.loads((quick[0] / "bench.json").read_text())["ways"]
+    for name, entry in found.items():
+        assert all(bool(value) == entry["ours"] for value in entry["settings"].values()), name
+        assert entry["ours"] == (name == "basic_model")
+
+
+def test_every_measurement_is_kept_and_gives_the_summary(quick):
+    with open(quick[0] / "bench.csv", encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    document = json.loads((quick[0] / "bench.json").read_text())
+    cpu = {
+        row["way"]: float(row["cpu_seconds"])
+        for row in rows
+        if row["measured"] == "train" and row["round"] == "1"
+    }
+    for way, entry in document["ways"].items():
+        assert 1000 * cpu[way] / 32 == pytest.approx(entry["train"]["cpu_ms"], rel=1e-3)
+    calls = [row for row in rows if (row["way"], row["measured"]) == ("basic_model", "predict")]
+    assert len(calls) == document["size"]["calls"]
+
+
+def test_the_figure_is_of_the_house(quick):
+    figure = bench.figure(json.loads((quick[0] / "bench.json").read_text()))
+    assert figure.get_size_inches()[0] <= 6.3
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(labels) == 3 and sum(label.startswith("ours") for label in labels) == 1
+    with Image.open(quick[0] / "bench.png") as picture:
+        assert picture.width > 600
+
+
+def test_other_commands_do_not_mind_its_results(quick, monkeypatch, capsys):
+    monkeypatch.setenv("FER_RESULTS", str(quick[0].parent))
+    assert cli.main(["list"]) == 0 and "no runs yet" in capsys.readouterr().out
+    assert cli.main(["check"]) == 2 and "no run" in capsys.readouterr().err
+
+
+def test_files_of_the_data_set_are_used_as_they_are(face_folder, tmp_path):
+    faces = bench._write_faces(datasets.resolve(face_folder), 30, tmp_path)
+    written = {path.read_bytes() for path in (tmp_path / "faces").glob("*/*.jpg")}
+    assert len(faces) == len(written) == 30
+    assert written <= {path.read_bytes() for path in (face_folder / "train").glob("*/*.jpg")}
+    assert sorted(path.name for path in (tmp_path / "faces").iterdir()) == [
+        "0_neutral",
+        "1_happy",
+        "2_surprise",
+    ]
+
+
+def test_other_data_are_written_as_jpeg(face_csv, tmp_path):
+    faces = bench._write_faces(datasets.resolve(face_csv), 30, tmp_path)
+    for i in (0, 29):
+        (file,) = (tmp_path / "faces").glob(f"*/{i}.jpg")
+        with Image.open(file) as image:
+            assert image.format == "JPEG" and image.size == (48, 48) and image.mode == "L"
+            assert np.abs(np.asarray(image, float) - faces.images[i]).mean() < 5
+        assert file.parent.name == f"{faces.labels[i]}_{faces.classes[faces.labels[i]]}"
+
+
+# -- mistakes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "resnet"], "basic_model"),
+        (["--model", "basic_model", "../models"], "'../models'"),
+        (["--data", "no/such/folder"], "no/such/folder"),
+        (["--data", ""], "data"),
+        (["--data", "a\nb"], "one line"),
+    ],
+)
+def test_a_mistake_is_one_line_before_anything_begins(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    assert cli.main(["bench", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert not out and err.startswith("fer: ") and len(err.splitlines()) == 1 and said in err
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_at_once(tmp_path, monkeypatch, capsys):
+    (tmp_path / "results").write_text("a file")
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    assert cli.main(["bench"]) == 2
+    out, err = capsys.readouterr()
+    assert not out and len(err.splitlines()) == 1 and "cannot be written" in err
+
+
+def test_a_process_that_is_killed_is_named(tmp_path):
+    child = ways.Child(ways.SGEMM[0], ways.QUICK, tmp_path)
+    try:
+        child.process.kill()
+        with pytest.raises(UsageError, match=r"sgemm_one_thread ended .exit code -9.*--model"):
+            child.answer()
+    finally:
+        child.close()
+
+
+def test_what_goes_wrong_in_a_process_is_told(tmp_path):
+    child = ways.Child(ways.Way("resnet", "resnet", ours=True), ways.QUICK, tmp_path)
+    np.savez(tmp_path / "faces.npz", images=np.zeros((1, 48, 48), np.uint8), labels=[0], classes=3)
+    try:
+        with pytest.raises(UsageError, match=r"resnet.*choose one of"):
+            child.answer()
+    finally:
+        child.close()
+
+
+# -- single predictions --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def some_faces() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (10, 48, 48), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_a_predictor_gives_what_keras_gives(name, some_faces, tmp_path, monkeypatch):
+    training.save_model(models.build(name), tmp_path / "model.keras")
+    predictor = predict.Predictor(tmp_path / "model.keras")
+    prepared = training.prepare(some_faces, models.image_size(name))
+    expected = predictor.model.predict(prepared, verbose=0)
+    np.testing.assert_allclose(predictor(some_faces), expected, atol=1e-6)
+    monkeypatch.setattr(predict, "PART", 4)
+    np.testing.assert_allclose(predictor(some_faces), expected, atol=1e-6)
+    assert predictor(some_faces[:0]).shape == (0, 3)
+
+
+def test_a_predictor_is_quick(some_faces, tmp_path):
+    training.save_model(models.build("basic_model"), tmp_path / "model.keras")
+    predictor = predict.Predictor(tmp_path / "model.keras")
+    prepared = training.prepare(some_faces[:1], 64)
+    ours, keras_own = [], []
+    for _ in range(15):  # in turn, so that other load hits both
+        ours.append(ways._timed(lambda: predictor(some_faces[:1])))
+        keras_own.append(ways._timed(lambda: predictor.model.predict(prepared, verbose=0)))
+    ours, keras_own = (1000 * np.median(values, axis=0) for values in (ours, keras_own))
+    print(f"one face, ms wall and CPU: Predictor {ours.round(1)}, model.predict {keras_own.round(1)}")
+    assert ours[1] < keras_own[1] / 4
+
+
+def test_a_predictor_refuses_other_images_and_networks(some_faces, tmp_path):
+    import keras
+    from keras import layers
+
+    training.save_model(models.build("basic_model"), tmp_path / "model.keras")
+    predictor = predict.Predictor(tmp_path / "model.keras")
+    for images in (some_faces.astype(np.float32), some_faces[:, :47], some_faces[0]):
+        with pytest.raises(UsageError, match="expected uint8"):
+            predictor(images)
+    for shape, output in (((48, 48, 3), "dense"), ((48, 40, 1), "dense"), ((48, 48, 1), "maps")):
+        x = inputs = keras.Input(shape)
+        x = layers.Conv2D(3, 3)(x)
+        x = layers.GlobalAveragePooling2D()(x) if output == "dense" else x
+        keras.Model(inputs, x).save(tmp_path / "other.keras")
+        with pytest.raises(UsageError, match=r"other\.keras: .*another"):
+            predict.Predictor(tmp_path / "other.keras")
+    with pytest.raises(UsageError, match="nothing"):
+        predict.Predictor(tmp_path / "nothing.keras")
