@@ -1,6 +1,7 @@
 """`fer`: arguments only; what they ask for is done elsewhere."""
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ EPILOGUE = """examples:
   fer report                                HTML, PDF and LaTeX of the newest run
   fer list                                  runs side by side
   fer check                                 is everything in the newest run what it wrote, and up to date?
+  fer predict face.jpg                      which expression?
   fer bench                                 how quick it is, against plain Keras"""
 
 
@@ -103,6 +105,20 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("path", metavar="PATH", nargs="?", default="fer2013")
     verify.set_defaults(action=_verify)
 
+    predict = commands.add_parser(
+        "predict",
+        help="tell the expressions on pictures of faces",
+        description="Tell the expression on each picture (JPEG, PNG or BMP; one face that fills it; any size "
+        "and colour, brought to 48x48 grey) by the network that comes with the package, or another.",
+    )
+    predict.add_argument("images", metavar="IMAGE", nargs="+")
+    predict.add_argument("--model", metavar="RUN", help="a run, or a .keras file with --classes")
+    predict.add_argument(
+        "--classes", metavar="A,B,...", help="classes of a .keras file in their order, if no run says them"
+    )
+    predict.add_argument("--json", action="store_true", help="print JSON")
+    predict.set_defaults(action=_predict)
+
     bench = commands.add_parser(
         "bench",
         help="measure training, evaluation and prediction against plain Keras",
@@ -187,13 +203,13 @@ def _chosen(options: Any, stages: Iterable[str] = ()) -> Any:
 def _report(options: Any) -> None:
     from fer_lib import runs
 
-    _build_report(_chosen(options, runs.STAGES))
+    _build_report(_chosen(options, runs.REQUIRED))
 
 
 def _build_report(run: Any) -> None:
-    from fer_lib import report, runs
+    from fer_lib import report
 
-    for stage in runs.STAGES:
+    for stage in run.stages:
         if reason := run.stale_reason(stage):
             raise UsageError(f"{run.name}: {stage} is stale ({reason}); `fer run --resume {run.name}` first")
     for edge in run.strays():
@@ -269,6 +285,24 @@ def _list(_: Any) -> None:
         print("  ".join([*left, *right]))
     if len(rows) == 1:
         print(f"no runs yet in {runs.results_folder()}; start one with `fer run`")
+
+
+def _predict(options: Any) -> int:
+    from fer_lib import predict
+
+    classes = options.classes.split(",") if options.classes is not None else None
+    predictor, classes = predict.choose(options.model, classes)
+    found, wrong = predict.images(predictor, classes, options.images)
+    if options.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        width = max((len(row["image"]) for row in found), default=0)
+        for row in found:
+            ranked = sorted(row["probabilities"].items(), key=lambda pair: -pair[1])
+            print(f"{row['image']:<{width}}  " + "  ".join(f"{name} {100 * p:.1f}%" for name, p in ranked))
+    for message in wrong:
+        print(f"fer: {message}", file=sys.stderr)
+    return 2 if wrong else 0
 
 
 def _fetch(_: Any) -> None:

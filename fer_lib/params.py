@@ -81,11 +81,20 @@ class Evaluation:
     run: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Optimisation:
+    """Notebook 05; a part of those runs only for which a study is named."""
+
+    study: str = "section6"  # results/<name>_study, made by `fer sweep`
+    run: str = ""
+
+
 STAGES: dict[str, type] = {
     "exploration": Exploration,
     "training": Training,
     "overfitting": Overfitting,
     "evaluation": Evaluation,
+    "optimisation": Optimisation,
 }
 
 
@@ -283,7 +292,7 @@ def resolve(preset: str, given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     Returns
     -------
     dict
-        Stage to plain values, without `run`.
+        Stage to plain values, without `run`; of the stages that the run consists of.
 
     Raises
     ------
@@ -296,6 +305,8 @@ def resolve(preset: str, given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     check_names(values, [name for name in names() if name != "run"])
     resolved = {}
     for stage in STAGES:
+        if stage == "optimisation" and not values.get("study"):
+            continue
         chosen = build(stage, {name: value for name, value in values.items() if name in names(stage)})
         resolved[stage] = plain(chosen)
     return resolved

@@ -75,7 +75,7 @@ def _threads() -> int:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def execute(run: runs.Run, stages: Collection[str] = tuple(runs.STAGES)) -> None:
+def execute(run: runs.Run, stages: Collection[str] = ()) -> None:
     """Execute the stages of a run that are not up to date; print a line a stage and a line an epoch.
 
     The kernels get the number of threads that the run began with, for the bytes depend on it.
@@ -84,7 +84,7 @@ def execute(run: runs.Run, stages: Collection[str] = tuple(runs.STAGES)) -> None
     ----------
     run : runs.Run
     stages : collection of str, optional
-        Of `runs.STAGES`, in their order; all, if not given.
+        Of `runs.STAGES`, in their order; all that the run consists of, if not given.
 
     Raises
     ------
@@ -98,6 +98,7 @@ def execute(run: runs.Run, stages: Collection[str] = tuple(runs.STAGES)) -> None
         for name in THREADS if isinstance(threads, int) else ():
             settings.enter_context(environment(name, str(threads)))
         _tidy(run)
+        stages = stages or run.stages
         total = len(stages)
         for number, stage in enumerate(stages, 1):
             label = f"[{number}/{total}] {runs.STAGES[stage].notebook}"

@@ -1,11 +1,13 @@
 """Faces to probabilities with a trained network, quick enough for one face at a time."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fer_lib import quiet, safe_model
-from fer_lib._readers import SIDE
+from fer_lib import quiet, runs, safe_model, shipped
+from fer_lib._readers import SIDE, decode_image
 from fer_lib.files import UsageError
 
 PART = 256  # faces at once, so that memory does not grow with their number
@@ -91,3 +93,81 @@ class Predictor:
             for start in range(0, len(images), PART)
         ]
         return np.concatenate([np.empty((0, self.classes), np.float32), *parts])
+
+
+def choose(model: str | None = None, classes: Sequence[str] | None = None) -> tuple[Predictor, list[str]]:
+    """Load a network and tell its classes.
+
+    Parameters
+    ----------
+    model : str, optional
+        A run, by its name, directory or `.keras` file, or any `.keras` file; the shipped network, if not
+        given.
+    classes : sequence of str, optional
+        Needed for a file that belongs to no run, refused otherwise.
+
+    Raises
+    ------
+    UsageError
+        If there is no such model, its file is refused, or its classes are not as many as it has outputs.
+    """
+    path = shipped.path() if model is None else Path(model)
+    if classes is None and model is None:
+        classes = shipped.facts()["classes"]
+    elif classes is None or not path.is_file():
+        if classes is not None:
+            raise UsageError(f"--classes: a run says its classes itself, and {model!r} is no .keras file")
+        try:
+            run = runs.find(model)
+        except UsageError as error:
+            reason = (
+                f"{model}: belongs to no run that says its classes; give them, --classes neutral,happy,..."
+            )
+            raise UsageError(reason) if path.is_file() else error from None
+        path, classes = run.model_path, run.parameters("training").classes
+    elif model is None:
+        raise UsageError("--classes: the shipped network has its own; give it with --model FILE.keras")
+    predictor = Predictor(path)
+    if len(classes) != predictor.classes:
+        raise UsageError(f"{path}: has {predictor.classes} classes, not {len(classes)}: {', '.join(classes)}")
+    return predictor, list(classes)
+
+
+def images(
+    predictor: Predictor, classes: Sequence[str], paths: Sequence[str]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Tell the expression on each picture.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    classes : sequence of str
+        Of its outputs, in order.
+    paths : sequence of str
+        JPEG, PNG or BMP files; see `fer_lib._readers.decode_image`.
+
+    Returns
+    -------
+    list of dict
+        image, class (the most probable) and probabilities by class, of each picture that can be read.
+    list of str
+        What is wrong with each of the others.
+    """
+    faces, names, wrong = [], [], []
+    for path in paths:
+        try:
+            with open(path, "rb") as handle:
+                faces.append(decode_image(handle.read(), path)[0])
+        except UsageError as error:
+            wrong.append(str(error))
+        except (OSError, ValueError) as error:  # a null character in a name is a ValueError
+            wrong.append(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})")
+        else:
+            names.append(path)
+    probabilities = predictor(np.stack(faces)) if faces else np.empty((0, len(classes)))
+    rows = [dict(zip(classes, map(float, row), strict=True)) for row in probabilities]
+    found = [
+        {"image": name, "class": max(row, key=row.get), "probabilities": row}
+        for name, row in zip(names, rows, strict=True)
+    ]
+    return found, wrong

@@ -50,6 +50,7 @@ class Stage:
     prefixes: tuple[str, ...]
     reads: tuple[str, ...] = ()
     reads_data: bool = True
+    optional: bool = False  # part of those runs only that have parameters for it
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,29 @@ STAGES = {
     "training": Stage("02_training", ("model.", "training.")),
     "overfitting": Stage("03_overfitting", ("overfitting.",), ("training",), reads_data=False),
     "evaluation": Stage("04_evaluation", ("test.",), ("training", "overfitting")),
+    "optimisation": Stage("05_optimisation", ("study.",), reads_data=False, optional=True),
 }
+REQUIRED = tuple(name for name, stage in STAGES.items() if not stage.optional)
 
 
 def results_folder() -> Path:
     """Where runs live: the environment variable FER_RESULTS, or `results/` of the checkout."""
     return Path(os.environ.get("FER_RESULTS") or ROOT / "results").resolve()
+
+
+def study_table(name: str) -> Path:
+    """Find the table of a study: among the runs, or else among those that come with the repository.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    folders = [folder / f"{name}_study" for folder in (results_folder(), ROOT / "results")]
+    for folder in folders:
+        if re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name) and (folder / "results.csv").is_file():
+            return folder / "results.csv"
+    raise UsageError(f"study {name!r}: none in {folders[0]}; `fer sweep STUDY.yaml` makes one")
 
 
 def notebook_path(stage: str) -> Path:
@@ -128,6 +146,12 @@ class Run:
         """What metrics.json says; empty before the first stage."""
         path = self.path / "metrics.json"
         return read_json(path) if path.exists() else {}
+
+    @property
+    def stages(self) -> list[str]:
+        """Names of the stages that this run consists of, in order."""
+        given = self.document["parameters"]
+        return [name for name, stage in STAGES.items() if not stage.optional or name in given]
 
     def parameters(self, stage: str) -> Any:
         """Return the parameters with which a stage of this run was executed.
@@ -243,6 +267,8 @@ class Run:
         }
         if STAGES[stage].reads_data:
             found["data"] = self._data_digests(stage)
+        if stage == "optimisation":
+            found["study"] = sha256_of_file(study_table(own["study"]))
         for name in STAGES[stage].reads:
             outputs = document["stages"].get(name, {}).get("outputs")
             found[STAGES[name].notebook] = sha256_of(json.dumps(outputs, sort_keys=True))

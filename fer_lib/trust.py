@@ -33,7 +33,7 @@ def edges(run: Run) -> Iterator[Edge]:
     Nothing is executed, and TensorFlow is not needed.
     """
     yield from report.edges(run.path)
-    for stage in reversed(STAGES):
+    for stage in reversed(run.stages):
         yield from run.edges(stage)
     yield from run.strays()
 
@@ -83,10 +83,12 @@ def verify(run: Run) -> str:
     from fer_lib import pipeline
 
     document = run.document
-    for stage, kind in STAGES.items():
+    for stage in run.stages:
         if document["stages"].get(stage, {}).get("status") != "done":
-            raise UsageError(f"{run.name}: {kind.notebook} is not finished; `fer run --resume {run.name}`")
-    parameters = {stage: params.plain(run.parameters(stage)) for stage in STAGES}
+            raise UsageError(
+                f"{run.name}: {STAGES[stage].notebook} is not finished; `fer run --resume {run.name}`"
+            )
+    parameters = {stage: params.plain(run.parameters(stage)) for stage in run.stages}
     for edge in edges(run):
         if edge.state != "ok":
             print(f"before: {edge.reason}", flush=True)

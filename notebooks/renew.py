@@ -52,7 +52,7 @@ def renew_notebooks() -> None:
     run = next((run for run, document in runs.every() if document["parameters"] == wanted), None)
     if run is None:
         raise UsageError("no run of the default parameters; `fer run` first")
-    for stage in runs.STAGES:
+    for stage in run.stages:
         if reason := run.stale_reason(stage):
             raise UsageError(f"{run.name}: {stage} is stale ({reason}); `fer run --resume {run.name}` first")
         path = runs.notebook_path(stage)
