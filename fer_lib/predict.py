@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fer_lib import quiet, runs, safe_model, shipped
-from fer_lib._readers import SIDE, decode_image
+from fer_lib._readers import MAX_BYTES, SIDE, decode_image
 from fer_lib.files import UsageError
 
 PART = 256  # faces at once, so that memory does not grow with their number
@@ -111,22 +111,23 @@ def choose(model: str | None = None, classes: Sequence[str] | None = None) -> tu
     UsageError
         If there is no such model, its file is refused, or its classes are not as many as it has outputs.
     """
-    path = shipped.path() if model is None else Path(model)
-    if classes is None and model is None:
-        classes = shipped.facts()["classes"]
-    elif classes is None or not path.is_file():
+    if model is None:
         if classes is not None:
-            raise UsageError(f"--classes: a run says its classes itself, and {model!r} is no .keras file")
+            raise UsageError("--classes: the shipped network has its own; give it with --model FILE.keras")
+        path, classes = shipped.path(), shipped.facts()["classes"]
+    elif classes is not None:
+        path = Path(model)
+        if not path.is_file():
+            raise UsageError(f"--classes: goes with a .keras file, which {model!r} is not")
+    else:
         try:
             run = runs.find(model)
         except UsageError as error:
             reason = (
                 f"{model}: belongs to no run that says its classes; give them, --classes neutral,happy,..."
             )
-            raise UsageError(reason) if path.is_file() else error from None
+            raise UsageError(reason) if Path(model).is_file() else error from None
         path, classes = run.model_path, run.parameters("training").classes
-    elif model is None:
-        raise UsageError("--classes: the shipped network has its own; give it with --model FILE.keras")
     predictor = Predictor(path)
     if len(classes) != predictor.classes:
         raise UsageError(f"{path}: has {predictor.classes} classes, not {len(classes)}: {', '.join(classes)}")
@@ -157,7 +158,7 @@ def images(
     for path in paths:
         try:
             with open(path, "rb") as handle:
-                faces.append(decode_image(handle.read(), path)[0])
+                faces.append(decode_image(handle.read(MAX_BYTES + 1), path)[0])
         except UsageError as error:
             wrong.append(str(error))
         except (OSError, ValueError) as error:  # a null character in a name is a ValueError
