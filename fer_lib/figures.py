@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
+from fer_lib.effects import alone, ordered, varied
 from fer_lib.files import atomic_path, sha256_of_file
 from fer_lib.overfitting import Onset, smooth
 from fer_lib.overfitting import gap as generalisation_gap
@@ -484,11 +485,125 @@ def factors(tables: Mapping[str, "pd.DataFrame"], overall: float) -> Figure:
     return figure
 
 
+# Studies
+
+
+@styled
+def effects(table: "pd.DataFrame", names: Sequence[str] | None = None, columns: int = 3) -> Figure:
+    """Draw validation accuracy against each varied parameter: each seed, their mean and standard deviation.
+
+    The base is marked; line and band are its mean and standard deviation.
+
+    Parameters
+    ----------
+    table : of `sweep.table`.
+    names : parameters, a panel each; all that have several values if not given. See `effects.alone`.
+    columns : panels in a row.
+    """
+    names = names or [name for name in varied(table) if len(ordered(alone(table, name)[name])) > 1]
+    columns = min(columns, len(names))
+    rows = math.ceil(len(names) / columns)
+    figure, axes = _subplots(rows, columns, 0.2 + 1.9 * rows, sharey=True)
+    base = table.loc[table["base"] & (table["state"] == "done"), "val_accuracy"]
+    for ax in axes.flat[len(names) :]:
+        ax.set_axis_off()
+    for ax, name in zip(axes.flat, names, strict=False):
+        rows_of = alone(table, name)
+        values = ordered(rows_of[name])
+        usual = ordered(table.loc[table["base"], name])
+        if len(base):
+            spread = base.std() if len(base) > 1 else 0.0
+            ax.axhspan(base.mean() - spread, base.mean() + spread, color=FAINT, alpha=0.15, linewidth=0)
+            ax.axhline(base.mean(), color=FAINT, linewidth=0.8)
+        for place, value in enumerate(values):
+            group = rows_of.loc[rows_of[name].map(str) == str(value), "val_accuracy"].to_numpy(float)
+            colour = VALIDATION if value in usual else TRAINING
+            beside = (
+                place - 0.13 + 0.08 * (np.arange(len(group)) - (len(group) - 1) / 2) / max(len(group) - 1, 1)
+            )
+            ax.scatter(beside, group, s=9, color=colour, alpha=0.6, linewidths=0)
+            deviation = group.std(ddof=1) if len(group) > 1 else 0.0
+            ax.errorbar(
+                place + 0.08, group.mean(), deviation, fmt="o", color=colour, markersize=4.5, linewidth=1.5
+            )
+        shown = [_value(value) for value in values]
+        ax.set_xticks(range(len(values)), shown, fontsize=8 if sum(map(len, shown)) < 24 else 7)
+        for label, value in zip(ax.get_xticklabels(), values, strict=True):
+            if value in usual:
+                label.set(color=VALIDATION, weight="bold")
+        ax.set_xlim(-0.6, len(values) - 0.4)
+        ax.set_title(name.replace("_", " "), loc="left")
+        ax.yaxis.set_major_formatter(_percent)
+        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        ax.grid(axis="y", color="#E4E4E4", linewidth=0.6)
+        ax.set_axisbelow(True)
+        _bare(ax, ticks="both")
+    figure.supylabel("validation accuracy (red: the base)", fontsize=9)
+    return figure
+
+
+@styled
+def interaction(table: "pd.DataFrame", a: str, b: str) -> Figure:
+    """Heat map of validation accuracy over two parameters: mean and standard deviation over seeds.
+
+    All other varied parameters are as in the base, where it has a row; cells without a run stay empty.
+
+    Parameters
+    ----------
+    table : of `sweep.table`.
+    a, b : names of parameters, downwards and to the right.
+    """
+    shown = alone(table, a, b)
+    rows, columns = ordered(shown[a]), ordered(shown[b])
+    groups = shown.groupby([shown[a].map(str), shown[b].map(str)])["val_accuracy"]
+    found = {key: group.to_numpy(float) for key, group in groups}
+    cells = [[found.get((str(r), str(c)), np.array([np.nan])) for c in columns] for r in rows]
+    notes = [["" if np.isnan(cell).all() else _cell(cell) for cell in row] for row in cells]
+    width = min(WIDTH, 1.3 + 0.95 * len(columns))
+    figure, axes = _subplots(1, 1, 0.7 + 0.55 * len(rows), width)
+    ax = axes[0, 0]
+    seaborn.heatmap(
+        np.array([[cell.mean() for cell in row] for row in cells]),
+        ax=ax,
+        cmap="Blues",
+        cbar=False,
+        linewidths=2,
+        annot=np.array(notes),
+        fmt="",
+        annot_kws={"fontsize": 8},
+        xticklabels=[_value(value) for value in columns],
+        yticklabels=[_value(value) for value in rows],
+    )
+    ax.tick_params(axis="y", rotation=0)
+    ax.set(xlabel=b.replace("_", " "), ylabel=a.replace("_", " "))
+    ax.set_title("validation accuracy", loc="left")
+    _bare(ax, ticks="both")
+    ax.spines[:].set_visible(False)
+    return figure
+
+
 # Parts of figures
 
 
 def _percent(value: float, _: Any = None) -> str:
     return f"{100 * value:.0f} %"
+
+
+def _value(value: Any) -> str:
+    """Write a parameter's value shortly: 0.3, 1e-4, all."""
+    if isinstance(value, float):
+        return (
+            f"{value:.0e}".replace("e-0", "e-")
+            if value == float(f"{value:.0e}") < 1e-3 and value
+            else f"{value:g}"
+        )
+    return "all" if value is None else str(value)
+
+
+def _cell(values: np.ndarray) -> str:
+    """Mean of accuracies and, of several, their standard deviation."""
+    mean = f"{100 * values.mean():.1f} %"
+    return f"{mean}\n± {100 * values.std(ddof=1):.1f}" if len(values) > 1 else mean
 
 
 def _bare(ax: Axes, ticks: str) -> None:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from fer_lib import params, pipeline, runs
+from fer_lib import effects, params, pipeline, runs
 from fer_lib.files import UsageError, sha256_of, sha256_of_file, write_json, write_text
 
 if TYPE_CHECKING:
@@ -272,8 +272,7 @@ def table(name: str) -> "pd.DataFrame":
     pandas.DataFrame
         run; the varied parameters, by name; seed; base (is it the base point?); state ("done", "failed",
         "waiting"); error; best_epoch, the one kept; onset_epoch of over-fitting; val_accuracy and val_loss at
-        the epoch kept; parameters of the network; seconds; threads, of the processor. What the study varied
-        is in `attrs["varied"]`.
+        the epoch kept; parameters of the network; seconds; threads, of the processor.
 
     Raises
     ------
@@ -286,17 +285,14 @@ def table(name: str) -> "pd.DataFrame":
     if not (folder / "results.csv").is_file():
         raise UsageError(f"{folder}: no study has been made there; `fer sweep STUDY.yaml` makes one")
     found = pd.read_csv(folder / "results.csv", dtype={"error": str, "run": str})
-    columns = list(found.columns)
-    varied = columns[columns.index("run") + 1 : columns.index("seed")]
     texts = pd.read_csv(folder / "results.csv", dtype=str, keep_default_na=False)
-    for column in varied:  # None is a value, too
+    for column in effects.varied(found):  # None is a value, too
         values = [params.parse([f"{column}={text}"])[column] for text in texts[column]]
         values = [_text(value) if isinstance(value, list) else value for value in values]
         found[column] = pd.Series(values, dtype=object)
         if None not in values:
             found[column] = found[column].infer_objects()
     found[["run", "error"]] = texts[["run", "error"]]
-    found.attrs["varied"] = varied
     return found
 
 
@@ -448,6 +444,7 @@ def _cluster(points: int, jobs: int | None, scheduler: str | None) -> Iterator[A
             processes=True,
             host="127.0.0.1",
             dashboard_address=None,
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},  # else it wants 8787
             memory_limit=None,  # kernels are other processes
             local_directory=folder,
             silence_logs=logging.CRITICAL + 1,
@@ -529,7 +526,7 @@ def _unlike(needs: dict[str, Any]) -> str:
     if other := [f"{k} {here[k]}, not {v}" for k, v in needs["versions"].items() if here[k] != v]:
         return f"has other software ({', '.join(other)})"
     if any(runs.code_digest(*what) != digest for what, digest in needs["code"].items()):
-        return "has another fer_lib or other notebooks"
+        return "has another fer_lib, or other notebooks, than the sweep began with"
     for source, digest in needs["data"].items():
         try:
             if datasets.data_digest(source) != digest:

@@ -279,6 +279,24 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(face_folder, tmp_path):
     assert [path.name for path in run.path.rglob(".*")] == [".lock"]  # no temporary file
 
 
+def test_a_run_keeps_its_number_of_threads(pair):
+    """On it the bytes depend: whoever goes on with a run, or verifies it, takes the same."""
+    assert pair.whole.document["threads"] == pair.killed.document["threads"] == 1  # as TF_NUM_INTRAOP_THREADS
+    code = "import os; print([os.environ[name] for name in ('TF_NUM_INTRAOP_THREADS', 'OMP_NUM_THREADS')])"
+    seen = []
+
+    def look(run: runs.Run, stage: str) -> None:
+        seen.append(subprocess.check_output([sys.executable, "-c", code], text=True).strip())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "_execute_stage", look)
+        patch.setattr(runs.Run, "stale_reason", lambda run, stage: "to be executed")
+        patch.setenv("TF_NUM_INTRAOP_THREADS", "2")
+        pipeline.execute(pair.whole, ["training", "overfitting"])
+        assert os.environ["TF_NUM_INTRAOP_THREADS"] == "2"
+    assert seen == ["['1', '1']"] * 2
+
+
 def test_two_processes_do_not_fill_one_run(pair):
     with pipeline.exclusive(pair.whole.path):
         done = fer(pair.results, "run", "--resume", pair.whole.name)

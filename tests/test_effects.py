@@ -1,0 +1,118 @@
+"""What a study's table says: rows of one parameter alone, what mattered, and its figures."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fer_lib import effects, figures
+
+BASE = {"learning_rate": 1e-3, "dropout": 0.3, "train_samples": 5000, "schedule": "constant"}
+POINTS = [
+    *({"learning_rate": value} for value in (1e-4, 3e-4, 3e-3, 1e-2)),
+    *({"dropout": value} for value in (0.0, 0.5)),
+    *({"train_samples": value} for value in (300, 1000, None)),
+    {"schedule": "cosine"},
+    *({"learning_rate": rate, "dropout": drop} for rate in (3e-4, 3e-3) for drop in (0.0, 0.5)),
+]
+
+
+def fake(seeds: int = 3, effect: float = 0.1) -> pd.DataFrame:
+    """Make a table in which the learning rate has an effect, training images have some, and nothing else."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for point in [{}, *POINTS]:
+        values = BASE | point
+        mean = 0.75 - effect * abs(np.log10(values["learning_rate"] / 1e-3))
+        mean -= {300: 0.1, 1000: 0.05}.get(values["train_samples"], 0) * effect / 0.1
+        for seed in range(seeds):
+            row = {"run": f"r{len(rows)}"} | values | {"seed": seed, "base": not point, "state": "done"}
+            rows.append(row | {"error": "", "val_accuracy": mean + rng.normal(0, 0.01)})
+    rows[1] |= {"state": "failed", "val_accuracy": np.nan}
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    frame = fake()
+    frame["train_samples"] = frame["train_samples"].astype(object).where(frame["train_samples"].notna(), None)
+    return frame
+
+
+def test_alone_is_what_differs_in_that_only(table):
+    assert effects.varied(table) == list(BASE)
+    rows = effects.alone(table, "dropout")
+    assert set(rows["learning_rate"]) == {1e-3} and len(rows) == 8  # 3 values, 3 seeds, one failed
+    assert len(effects.alone(table, "dropout", "learning_rate")) == 32
+    product = table[table["run"].isin([f"r{i}" for i in range(33, 45)])]
+    assert len(effects.alone(product, "dropout")) == 12  # no row of the base: all of the product
+
+
+def test_values_are_in_order(table):
+    assert effects.ordered(table["train_samples"]) == [300, 1000, 5000, None]
+    assert effects.ordered(table["learning_rate"]) == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
+    assert effects.ordered(table["schedule"]) == ["constant", "cosine"]
+
+
+def test_what_mattered_is_told_from_what_did_not(table):
+    ranked = effects.what_mattered(table).set_index("parameter")
+    assert list(ranked.index[:2]) == ["learning_rate", "train_samples"]
+    assert ranked.loc["learning_rate", ["best", "worst", "values"]].tolist()[0] == 1e-3
+    assert ranked["difference"].between(0, 0.12).all() and ranked["spread"].between(0.002, 0.03).all()
+    assert list(ranked["verdict"].str.startswith("matters")) == [True, True, False, False]
+    one = effects.what_mattered(table[table["seed"] == 0])
+    assert one["verdict"].str.startswith("one seed").all() and one["p"].isna().all()
+
+
+def test_where_nothing_has_an_effect_chance_is_seldom_taken_for_one():
+    """The p-value is one: below 0.05 in five of a hundred studies in which the parameter does nothing."""
+    rng, small = np.random.default_rng(1), 0
+    for _ in range(200):
+        groups = [(value, rng.normal(0.7, 0.02, size)) for value, size in enumerate((3, 3, 2, 3))]
+        small += effects._difference(groups)["p"] < 0.05
+    assert 2 <= small <= 22
+
+
+def test_the_simulated_range_is_tukey_s():
+    stats = pytest.importorskip("scipy.stats")
+    groups = [
+        (0, np.array([0.70, 0.72, 0.71])),
+        (1, np.array([0.73, 0.75, 0.73])),
+        (2, np.array([0.7, 0.74, 0.72])),
+    ]
+    found = effects._difference(groups)
+    q = found["difference"] / found["spread"] * np.sqrt(3)
+    assert found["p"] == pytest.approx(stats.studentized_range.sf(q, 3, 6), abs=0.01)
+    assert (found["best"], found["worst"]) == (1, 0)
+
+
+def test_figures_show_every_seed_and_mark_the_base(table, tmp_path):
+    figure = figures.effects(table)
+    shown = [ax for ax in figure.axes if ax.get_title(loc="left")]
+    assert [ax.get_title(loc="left") for ax in shown] == [
+        "learning rate",
+        "dropout",
+        "train samples",
+        "schedule",
+    ]
+    assert [label.get_text() for label in shown[2].get_xticklabels()] == ["300", "1000", "5000", "all"]
+    bold = [[t.get_text() for t in ax.get_xticklabels() if t.get_weight() == "bold"] for ax in shown]
+    assert bold == [["0.001"], ["0.3"], ["5000"], ["constant"]]
+    dots = sum(len(c.get_offsets()) for c in shown[1].collections if len(c.get_offsets()) > 1)
+    assert dots == 8
+    figures.save(figure, tmp_path / "effects")
+    assert len(figures.effects(table, ["dropout"]).axes) == 1
+
+    heat = figures.interaction(table, "learning_rate", "dropout")
+    cells = [text.get_text() for text in heat.axes[0].texts]
+    rows = table[(table.learning_rate == 3e-3) & (table.dropout == 0.5)]["val_accuracy"]
+    assert f"{100 * rows.mean():.1f} %\n± {100 * rows.std():.1f}" in cells
+    assert sum("±" in cell for cell in cells) == len(cells) == 11  # of 5 rates x 3: four were not run
+    figures.save(heat, tmp_path / "interaction")
+
+
+def test_one_seed_and_one_value_are_drawn(table):
+    one = table[table["seed"] == 0]
+    assert figures.effects(one, ["schedule"]).axes
+    assert "±" not in "".join(
+        text.get_text() for text in figures.interaction(one, "dropout", "schedule").axes[0].texts
+    )
