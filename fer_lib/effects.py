@@ -1,14 +1,60 @@
-"""What the parameters of a study did: the rows of one alone, and whether chance could have done the same.
+"""What the parameters of a study did: the rows of one alone, and whether chance could have done the same."""
 
-A table is that of `fer_lib.sweep.table`: a row a point and seed.
-"""
-
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fer_lib import params, runs
+
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def table(name: str) -> "pd.DataFrame":
+    """Read the results of a study: a row a point and seed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        run; the varied parameters, by name; seed; base (is it the base point?); state ("done", "failed",
+        "waiting"); error; best_epoch, the one kept; onset_epoch of over-fitting; val_accuracy and val_loss at
+        the epoch kept; parameters of the network; seconds; threads, of the processor.
+
+    Raises
+    ------
+    UsageError
+        If there is no such study.
+    """
+    import pandas as pd
+
+    path = runs.study_table(name)
+    found = pd.read_csv(path, dtype={"error": str, "run": str})
+    texts = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for column in varied(found):  # None is a value, too
+        values = [params.parse([f"{column}={text}"])[column] for text in texts[column]]
+        values = [", ".join(value) if isinstance(value, list) else value for value in values]
+        found[column] = pd.Series(values, dtype=object)
+        if None not in values:
+            found[column] = found[column].infer_objects()
+    found[["run", "error"]] = texts[["run", "error"]]
+    return found
+
+
+def facts(table: "pd.DataFrame") -> dict[str, Any]:
+    """Count what was tried, and give accuracy and spread of the base."""
+    done = table["state"] == "done"
+    base = table.loc[done & table["base"], "val_accuracy"]
+    counts = {
+        "points": len(table.drop_duplicates(varied(table))),
+        "runs": len(table),
+        "seeds": table["seed"].nunique(),
+        "done": int(done.sum()),
+        "failed": int((table["state"] == "failed").sum()),
+        "hours": float(table["seconds"].sum() / 3600),
+    }
+    spread = float(base.std()) if len(base) > 1 else None
+    return counts | {"base_accuracy": float(base.mean()) if len(base) else None, "base_spread": spread}
 
 
 def varied(table: "pd.DataFrame") -> list[str]:
@@ -48,7 +94,7 @@ def what_mattered(table: "pd.DataFrame") -> "pd.DataFrame":
     Parameters
     ----------
     table : pandas.DataFrame
-        Of `sweep.table`.
+        Of `effects.table`.
 
     Returns
     -------
@@ -108,3 +154,118 @@ def _pooled(*groups: np.ndarray) -> np.ndarray:
     """Give the standard deviation within groups (trials, seeds), over groups, for each trial."""
     squares = sum(((group - group.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) for group in groups)
     return np.sqrt(squares / (sum(group.shape[1] for group in groups) - len(groups)))
+
+
+def sentences(ranked: "pd.DataFrame") -> dict[str, str]:
+    """Say what mattered and what did not, for a report: the rows of `what_mattered` in words."""
+
+    def named(rows: "pd.DataFrame", with_size: bool) -> str:
+        said = [
+            f"{row.parameter.replace('_', ' ')}"
+            + f" ({100 * row.difference:.1f} points between {_short(row.worst)} and {_short(row.best)})"
+            * with_size
+            for row in rows.itertuples()
+        ]
+        return ", ".join(said) or "none of them"
+
+    matters = ranked["verdict"].str.startswith("matters")
+    one_seed = ranked["verdict"].str.startswith("one seed").any()
+    return {
+        "mattered_sentence": f"More than seeds can explain did: {named(ranked[matters], True)}."
+        if not one_seed
+        else "With one seed a point, no difference can be told from chance.",
+        "nothing_sentence": f"Not to be told from the luck of the seed: {named(ranked[~matters], False)}.",
+    }
+
+
+def crossed(table: "pd.DataFrame") -> list[tuple[str, str]]:
+    """Give the pairs of parameters that were varied together: each with every value of the other."""
+    base = table[table["base"].to_numpy(bool)]
+    found = []
+    for a, b in combinations(varied(table), 2):
+        rows = alone(table, a, b)
+        cells = {(str(x), str(y)) for x, y in zip(rows[a], rows[b], strict=True)}
+        usual = {(str(x), str(y)) for x, y in zip(base[a], base[b], strict=True)}
+        apart = {x for x, _ in usual}, {y for _, y in usual}
+        if any(x not in apart[0] and y not in apart[1] for x, y in cells):
+            found.append((a, b))
+    return found
+
+
+def interaction(table: "pd.DataFrame", a: str, b: str) -> dict[str, Any]:
+    """Tell whether the best value of a parameter depends on the value of another.
+
+    Returns
+    -------
+    dict
+        a and b, and for a report the sentence.
+    """
+    rows = alone(table, a, b)
+    means = rows.groupby([rows[a].map(str), rows[b].map(str)])["val_accuracy"].mean().unstack()
+    best = means.idxmax()  # of `a`, for each value of `b`
+    where = ", ".join(
+        f"{_short(value)} where {b.replace('_', ' ')} is {other}" for other, value in best.items()
+    )
+    same = best.nunique() == 1
+    verdict = (
+        f"The best {a.replace('_', ' ')} is {best.iloc[0]}, whatever the {b.replace('_', ' ')}."
+        if same
+        else f"The best {a.replace('_', ' ')} depends on the {b.replace('_', ' ')}: {where}."
+    )
+    return {"crossed": f"{a}, {b}".replace("_", " "), "interaction_sentence": verdict}
+
+
+def ranking(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Rank the points by their mean accuracy on validation.
+
+    Returns
+    -------
+    pandas.DataFrame
+        point (what differs from the base), accuracy (mean over seeds), spread (standard deviation), seeds,
+        parameters of the network, minutes a run; the best first.
+    """
+    import pandas as pd
+
+    names = varied(table)
+    done = table[(table["state"] == "done").to_numpy()]
+    base = table[table["base"].to_numpy(bool)]
+    found = []
+    for _, rows in done.groupby([done[name].map(str) for name in names], sort=False):
+        usual = {name: str(base[name].iloc[0]) for name in names} if len(base) else {}
+        own = {name: rows[name].iloc[0] for name in names if str(rows[name].iloc[0]) != usual.get(name)}
+        found.append(
+            {
+                "point": ", ".join(f"{name.replace('_', ' ')} {_short(v)}" for name, v in own.items())
+                or "base",
+                "accuracy": rows["val_accuracy"].mean(),
+                "spread": rows["val_accuracy"].std(),
+                "seeds": len(rows),
+                "parameters": int(rows["parameters"].iloc[0]),
+                "minutes": rows["seconds"].mean() / 60,
+            }
+        )
+    columns = ["point", "accuracy", "spread", "seeds", "parameters", "minutes"]
+    ranked = pd.DataFrame(found, columns=columns)
+    return ranked.sort_values("accuracy", ascending=False, ignore_index=True, kind="stable")
+
+
+def readable(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Write a table of this module as a report shows it: shares in percent, numbers short."""
+    percent = ("accuracy", "difference", "spread")
+    shown = frame.drop(columns="p", errors="ignore").copy()
+    for name in shown.columns:
+        if name in percent:
+            shown[name] = [f"{100 * v:.1f} %" if v == v else "" for v in shown[name]]
+        elif name == "minutes":
+            shown[name] = [f"{v:.1f}" for v in shown[name]]
+        else:
+            shown[name] = [
+                f"{v:,}" if name == "parameters" and isinstance(v, int) else _short(v) for v in shown[name]
+            ]
+    return shown
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "all" if value is None else str(value).replace("_", " ")

@@ -496,7 +496,7 @@ def effects(table: "pd.DataFrame", names: Sequence[str] | None = None, columns: 
 
     Parameters
     ----------
-    table : of `sweep.table`.
+    table : of `effects.table`.
     names : parameters, a panel each; all that have several values if not given. See `effects.alone`.
     columns : panels in a row.
     """
@@ -550,7 +550,7 @@ def interaction(table: "pd.DataFrame", a: str, b: str) -> Figure:
 
     Parameters
     ----------
-    table : of `sweep.table`.
+    table : of `effects.table`.
     a, b : names of parameters, downwards and to the right.
     """
     shown = alone(table, a, b)

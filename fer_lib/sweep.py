@@ -25,15 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from fer_lib import effects, params, pipeline, runs
+from fer_lib import params, pipeline, runs
 from fer_lib.files import UsageError, sha256_of, sha256_of_file, write_json, write_text
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 STAGES = ("training", "overfitting")
 SECTIONS = ("name", "preset", "base", "seeds", "one_at_a_time", "grid", "points")
@@ -262,38 +259,6 @@ class Results:
         """Give the highest validation accuracy of a point and a seed so far, and where it is."""
         found = [(self.rows[point.key]["val_accuracy"], point) for point in self.having("done")]
         return max(found, key=lambda pair: pair[0], default=None)
-
-
-def table(name: str) -> "pd.DataFrame":
-    """Read the results of a study: a row a point and seed.
-
-    Returns
-    -------
-    pandas.DataFrame
-        run; the varied parameters, by name; seed; base (is it the base point?); state ("done", "failed",
-        "waiting"); error; best_epoch, the one kept; onset_epoch of over-fitting; val_accuracy and val_loss at
-        the epoch kept; parameters of the network; seconds; threads, of the processor.
-
-    Raises
-    ------
-    UsageError
-        If there is no such study.
-    """
-    import pandas as pd
-
-    folder = runs.results_folder() / f"{name}_study"
-    if not (folder / "results.csv").is_file():
-        raise UsageError(f"{folder}: no study has been made there; `fer sweep STUDY.yaml` makes one")
-    found = pd.read_csv(folder / "results.csv", dtype={"error": str, "run": str})
-    texts = pd.read_csv(folder / "results.csv", dtype=str, keep_default_na=False)
-    for column in effects.varied(found):  # None is a value, too
-        values = [params.parse([f"{column}={text}"])[column] for text in texts[column]]
-        values = [_text(value) if isinstance(value, list) else value for value in values]
-        found[column] = pd.Series(values, dtype=object)
-        if None not in values:
-            found[column] = found[column].infer_objects()
-    found[["run", "error"]] = texts[["run", "error"]]
-    return found
 
 
 # -- where it is done ----------------------------------------------------------------------------------

@@ -116,3 +116,42 @@ def test_one_seed_and_one_value_are_drawn(table):
     assert "±" not in "".join(
         text.get_text() for text in figures.interaction(one, "dropout", "schedule").axes[0].texts
     )
+
+
+def test_pairs_that_were_crossed_are_found_and_told(table):
+    assert effects.crossed(table) == [("learning_rate", "dropout")]
+    said = effects.interaction(table, "learning_rate", "dropout")
+    assert said["crossed"] == "learning rate, dropout"
+    assert said["interaction_sentence"].startswith("The best learning rate is 0.001, whatever the dropout")
+    opposite = table.copy()
+    twisted = (opposite["dropout"] == 0.5) & (opposite["learning_rate"] == 3e-3)
+    opposite.loc[twisted, "val_accuracy"] = 0.9
+    sentence = effects.interaction(opposite, "learning_rate", "dropout")["interaction_sentence"]
+    assert "depends on the dropout" in sentence and "0.003 where dropout is 0.5" in sentence
+
+
+def test_facts_and_ranking(table):
+    table = table.assign(parameters=118_531, seconds=90.0)
+    facts = effects.facts(table)
+    assert (facts["points"], facts["runs"], facts["seeds"], facts["failed"]) == (15, 45, 3, 1)
+    assert facts["hours"] == pytest.approx(45 * 90 / 3600)
+    base = table.loc[table["base"] & (table["state"] == "done"), "val_accuracy"]
+    assert facts["base_accuracy"] == pytest.approx(base.mean())
+    ranked = effects.ranking(table)
+    assert len(ranked) == 15 and ranked["accuracy"].is_monotonic_decreasing
+    assert "base" in set(ranked["point"]) and "learning rate 0.003, dropout 0.5" in set(ranked["point"])
+    assert ranked.set_index("point").loc["base", "seeds"] == 2  # one failed
+    assert ranked["minutes"].eq(1.5).all()
+
+
+def test_what_a_report_says_is_what_was_found(table):
+    said = effects.sentences(effects.what_mattered(table))
+    assert "learning rate" in said["mattered_sentence"] and "points between" in said["mattered_sentence"]
+    assert (
+        said["nothing_sentence"].endswith("dropout, schedule.")
+        or "schedule, dropout." in said["nothing_sentence"]
+    )
+    one = effects.sentences(effects.what_mattered(table[table["seed"] == 0]))
+    assert "no difference can be told from chance" in one["mattered_sentence"]
+    shown = effects.readable(effects.what_mattered(table))
+    assert shown["difference"].str.endswith(" %").all() and "p" not in shown

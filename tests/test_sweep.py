@@ -140,7 +140,7 @@ class Cluster:
     def table(self) -> pd.DataFrame:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("FER_RESULTS", str(self.results))
-            return sweep.table("tiny")
+            return effects.table("tiny")
 
 
 def dask(*arguments: object) -> subprocess.Popen:
@@ -263,7 +263,7 @@ def test_runs_that_are_done_are_known_without_a_worker(cluster, monkeypatch, cap
     text = text[: text.index("points:")]
     assert sweep.sweep(write(cluster.results.parent, text)) == 0
     assert capsys.readouterr().out.startswith("other  2/2 points, best")
-    table = sweep.table("other")
+    table = effects.table("other")
     assert table.run[0] == cluster.table.run[0] and (cluster.results / table.run[1]).is_dir()
     assert cli.main(["list"]) == 0
     out, err = capsys.readouterr()
@@ -328,4 +328,4 @@ def test_interrupted_nothing_goes_on(face_folder, tmp_path, number):
     wait_for(lambda: not alive(children))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_RESULTS", str(tmp_path / "results"))
-        assert set(sweep.table("tiny").state) == {"waiting"}
+        assert set(effects.table("tiny").state) == {"waiting"}
