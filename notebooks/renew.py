@@ -52,11 +52,17 @@ def renew_notebooks() -> None:
     run = next((run for run, document in runs.every() if document["parameters"] == wanted), None)
     if run is None:
         raise UsageError("no run of the default parameters; `fer run` first")
-    for stage in run.stages:
-        if reason := run.stale_reason(stage):
-            raise UsageError(f"{run.name}: {stage} is stale ({reason}); `fer run --resume {run.name}` first")
+    found = dict.fromkeys(runs.REQUIRED, run)
+    studied = (run for run, document in runs.every() if "optimisation" in document["stages"])
+    if latest := next(studied, None):
+        found["optimisation"] = latest
+    for stage, shown in found.items():
+        if reason := shown.stale_reason(stage):
+            raise UsageError(
+                f"{shown.name}: {stage} is stale ({reason}); `fer run --resume {shown.name}` first"
+            )
         path = runs.notebook_path(stage)
-        source, executed = read(path), read(run.path / "notebooks" / path.name)
+        source, executed = read(path), read(shown.path / "notebooks" / path.name)
         cells = [c for c in executed.cells if "injected-parameters" not in c.metadata.get("tags", [])]
         for cell, done in zip(source.cells, cells, strict=True):
             if cell.cell_type == "code":
@@ -78,9 +84,10 @@ def renew_references() -> None:
     import papermill
 
     REFERENCES.mkdir(exist_ok=True)
-    values = params.resolve("smoke", {})
+    values = params.resolve("smoke", {"study": "example"})
     with tempfile.TemporaryDirectory() as results:
         os.environ["FER_RESULTS"] = results
+        shutil.copytree(REFERENCES / "example_study", Path(results) / "example_study")
         for stage, kind in runs.STAGES.items():
             path = REFERENCES / f"{kind.notebook}.ipynb"
             papermill.execute_notebook(

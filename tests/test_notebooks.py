@@ -73,6 +73,8 @@ def test_notebook_04_alone_opens_the_test_set():
 def test_committed_outputs_are_of_the_committed_code(path):
     notebook = read(path)
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    if path == NOTEBOOKS["optimisation"] and not outputs:
+        pytest.skip("no study has been made yet: `fer sweep notebooks/05_optimisation.yaml`")
     assert outputs, f"{path.name} has no outputs: `make notebooks`"
     assert notebook.metadata.fer.code == code_stamp(path), f"{path.name} has changed: `make notebooks`"
     assert not any(output.output_type == "error" for output in outputs)

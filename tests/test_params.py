@@ -215,7 +215,7 @@ def test_parse_refuses_what_is_not_a_value(text, said):
 
 def test_resolve_lets_the_given_win_over_the_preset_and_that_over_the_default():
     resolved = params.resolve("smoke", {"epochs": 2})
-    assert list(resolved) == list(params.STAGES)
+    assert list(resolved) == ["exploration", "training", "overfitting", "evaluation"]
     assert resolved["training"]["epochs"] == 2
     assert resolved["training"]["train_samples"] == params.smoke()["train_samples"]
     assert resolved["training"]["learning_rate"] == params.defaults("training")["learning_rate"]
@@ -332,8 +332,14 @@ def test_allowed_values_survive_the_command_line(data, stage):
     drawn = {f.name: data.draw(_texts(f.name, get_type_hints(cls)[f.name], f.metadata)) for f in chosen}
     values = {name: value for name, (value, _) in drawn.items()}
     assert params.parse([f"{name}={text}" for name, (_, text) in drawn.items()]) == values
-    resolved = params.resolve("section5", values)[stage]
+    given = {"study": "any"} if stage == "optimisation" else {}
+    resolved = params.resolve("section5", given | values).get(stage, {"study": ""})
     assert {name: resolved[name] for name in values} == values
+
+
+def test_only_who_names_a_study_gets_the_notebook_about_it():
+    assert "optimisation" not in params.resolve("section5", {"study": ""})
+    assert params.resolve("section5", {"study": "mine"})["optimisation"] == {"study": "mine"}
 
 
 def test_the_models_to_choose_from_are_those_there_are():

@@ -39,7 +39,7 @@ def make_run(template: Path, faces: Path, hits: str = "++-", **values) -> runs.R
     resolved = params.resolve("smoke", {"data": str(faces), **values})
     run = runs.create("basic_model_3_epochs")
     run.update(parameters=resolved)
-    for stage, kind in runs.STAGES.items():
+    for stage, kind in ((name, runs.STAGES[name]) for name in runs.REQUIRED):
         runs.begin(stage, params.build(stage, resolved[stage] | {"run": str(run.path)}))
         run.stage, run._written = stage, set()
         for epoch in (1, 2) if stage == "training" else ():
