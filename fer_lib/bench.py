@@ -411,7 +411,7 @@ def _draw(document: dict[str, Any]) -> Any:
         ax.set(xticks=[], xlim=(0, 1.5 * max(measure(way) for measure in measures for way in ways.values())))
 
     def time_text(name: str, place: int, value: float) -> str:
-        how, text = ("wall", "CPU")[place], f"{value:.2g} ms" if value < 9.5 else f"{value:.0f} ms"
+        how, text = ("wall", "CPU")[place], f"{value:.1f} ms" if value < 9.5 else f"{value:.0f} ms"
         ratio = document["ratios"].get(f"{PLAIN} / {name}")
         return f"{text}  {ratio['train'][how.lower()]:.1f}×" if ratio else f"{text} {how}"
 
@@ -428,7 +428,7 @@ def _draw(document: dict[str, Any]) -> Any:
     ]
     left.set_yticks(np.arange(len(ways)), labels)
     left.invert_yaxis()
-    busy = ", on a busy machine" if document["machine"]["other_load"] else ""
-    left.set_title(f"training: ms an image{busy};\n× as quick as the first", loc="left")
+    busy = " (machine busy)" if document["machine"]["other_load"] else ""
+    left.set_title(f"training: ms an image,\n× as quick as the first{busy}", loc="left")
     right.set_title("arithmetic: share of the\nrate of sgemm (CPU time)", loc="left")
     return drawn

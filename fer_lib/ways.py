@@ -224,7 +224,11 @@ def _serve_ours(pipe: Any, way: Way, size: Size, folder: Path) -> None:
 
 
 def _serve_plain(pipe: Any, way: Way, size: Size, folder: Path) -> None:
-    """Do as tutorials do: files from a folder, Keras' own layers, the defaults of all."""
+    """Do as tutorials do: files from a folder, Keras' own layers, the defaults of all but the batch size.
+
+    That is the one of our way, as the assignment sets it. With Keras' default of 32 images, training the
+    plain network takes about a tenth less CPU time than with 128.
+    """
     import keras
 
     from fer_lib.layers import as_keras
