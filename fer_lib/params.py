@@ -5,6 +5,7 @@ papermill only warns at an unknown name, and YAML turns `1e-3` into a string; he
 """
 
 import math
+import re
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, get_type_hints
 
@@ -235,6 +236,8 @@ def _check(name: str, value: Any, hint: Any, metadata: Any) -> Any:
         choices = choices() if callable(choices) else choices
         if name == "data" and not value:  # an unset shell variable must not mean the current folder
             raise refuse('"bundled", "fer2013" or a path')
+        if name == "study" and not re.fullmatch(r"[A-Za-z0-9_-]{0,100}", value):
+            raise refuse("the name of a study, of plain letters, digits, _ and -")
         if choices and value not in choices:
             raise refuse(f"one of {', '.join(choices)}")
         return value

@@ -53,12 +53,14 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False) -> runs.Run:
 
 
 def check_data(resolved: dict[str, Any]) -> None:
-    """Refuse parameters whose data cannot be found; no image is read."""
+    """Refuse parameters whose data, or whose study, cannot be found; no image is read."""
     from fer_lib import datasets
 
     datasets.class_counts(resolved["training"]["data"], resolved["training"]["classes"])
     if test_data := resolved["training"]["test_data"]:
         datasets.resolve(test_data)
+    if "optimisation" in resolved:
+        runs.study_table(resolved["optimisation"]["study"])
 
 
 def absolute(data: str) -> str:

@@ -177,6 +177,8 @@ def refused(capsys: pytest.CaptureFixture[str], results: Path, *arguments: str |
         (["-p", "classes=happy"], "two or more"),
         (["-p", "classes=happy,joy"], "angry"),
         (["-p", "window=4"], "odd"),
+        (["-p", "study=none_such"], "fer sweep"),
+        (["-p", "study=../x"], "plain letters"),
         (["-p", "a\nb=1"], "unknown"),
         (["-p", "a\nb"], "name=value"),
         (["--data", "no/such/folder"], "no/such/folder"),

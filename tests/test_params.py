@@ -313,7 +313,8 @@ def _texts(name: str, hint: object, metadata: dict) -> st.SearchStrategy:
     if hint is str:
         choices = metadata.get("choices")
         choices = choices() if callable(choices) else choices
-        texts = st.sampled_from(choices) if choices else st.text("abc =/üλ'\"", min_size=1, max_size=12)
+        allowed = "aZ9_-" if name == "study" else "abc =/üλ'\""
+        texts = st.sampled_from(choices) if choices else st.text(allowed, min_size=1, max_size=12)
         return texts.map(lambda text: (text, text))
     if hint is float:
         return st.floats(metadata["low"], metadata["high"]).map(lambda value: (value, repr(value)))
