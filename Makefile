@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do \
 # Some machines forbid Python its caches of compiled code; every import of TensorFlow then takes 12 s, not 5.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help report test lab data smoke notebooks references faces lint lock clean
+.PHONY: help report test lab data smoke sweep bench notebooks references faces lint lock clean
 
 help: ## explain the targets
 	@echo 'FER Lab: facial expression recognition as coursework that reproduces itself'
@@ -48,6 +48,12 @@ data: $(BIN)/.ready ## download FER2013 into data/fer2013 and verify it
 
 smoke: $(BIN)/.ready ## run everything at a tiny size, to see that it works
 	@$(BIN)/fer run --preset smoke --report --data "$(DATA)"
+
+sweep: $(BIN)/.ready ## train at every point of the study of notebook 05 (hours; needs FER2013)
+	@$(BIN)/fer sweep notebooks/05_optimisation.yaml
+
+bench: $(BIN)/.ready ## time training and prediction against plain Keras
+	@$(BIN)/fer bench --data "$(DATA)"
 
 notebooks: $(BIN)/.ready ## renew the outputs of the committed notebooks (one full run)
 	@$(BIN)/fer run --reuse --report
