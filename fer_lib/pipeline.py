@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fer_lib import params, runs
-from fer_lib.files import UsageError, atomic_path
+from fer_lib.files import UsageError, atomic_path, leftovers
 from fer_lib.quiet import stderr_to
 
 
@@ -36,14 +36,17 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False) -> runs.Run:
     from fer_lib import datasets
 
     resolved = params.resolve(preset, given)
-    datasets.class_counts(resolved["training"]["data"], resolved["training"]["classes"])
-    if test_data := resolved["training"]["test_data"]:
-        datasets.resolve(test_data)
+    training = resolved["training"]
+    datasets.class_counts(training["data"], training["classes"])
+    tested_on = datasets.resolve(training["test_data"] or training["data"])
+    there = tested_on.counts("test")
+    for name in training["classes"]:
+        if name not in there:
+            raise tested_on.missing("test", name)
     if reuse:
         for run, document in runs.every():
             if document["parameters"] == resolved:
                 return run
-    training = resolved["training"]
     run = runs.create(f"{training['model']}_{training['epochs']}_epochs")
     run.update(parameters=resolved)
     return run
@@ -73,9 +76,8 @@ def execute(run: runs.Run) -> None:
 
 def _tidy(run: runs.Run) -> None:
     """Remove what `atomic_path` had begun to write when an earlier process was killed."""
-    for path in [*run.path.rglob(".*-*"), *run.path.parent.glob(f".{run.name}-*")]:
-        if path.is_file():
-            path.unlink()
+    for path in [*leftovers(run.path), *leftovers(run.path.parent, run.name)]:
+        path.unlink(missing_ok=True)
 
 
 def _execute_stage(run: runs.Run, stage: str) -> None:
