@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+# As `atomic_path` names it: the stem, and eight characters of the tempfile module's.
+_TEMPORARY = re.compile(r"\.(?P<stem>.*)-[a-z0-9_]{8}(\.[^.]*)?")
+
+
+def leftovers(folder: Path, stem: str | None = None) -> list[Path]:
+    """Temporary files that `atomic_path` could not remove because its process was killed.
+
+    Parameters
+    ----------
+    folder : Path
+    stem : str or None
+        Of a file that was being written in this very folder; None: of any, in the folders below, too.
+    """
+    paths = folder.rglob(".*") if stem is None else folder.glob(".*")
+    named = [(path, match) for path in paths if (match := _TEMPORARY.fullmatch(path.name))]
+    return sorted(path for path, match in named if stem in (None, match["stem"]) and path.is_file())
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
@@ -79,8 +98,10 @@ def read_json(path: str | Path) -> Any:
         If the file is missing, unreadable or not JSON.
     """
     try:
-        with open(path, encoding="utf-8") as handle:
-            return json.load(handle)
+        with open(path, "rb", buffering=0) as handle:
+            return json.loads(
+                handle.read().decode()
+            )  # text mode takes a third longer, which `fer list` feels
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:

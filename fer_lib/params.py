@@ -208,7 +208,13 @@ def build(stage: str, values: dict[str, Any]) -> Any:
         for f in fields(cls)
         if f.name in values
     }
-    return cls(**checked)
+    chosen = cls(**checked)
+    if getattr(chosen, "warm_up", 0) and chosen.schedule == "constant":
+        raise UsageError(
+            f'parameter warm_up = {chosen.warm_up!r}: has no effect with schedule "constant"; '
+            'leave it at 0, or set schedule to "cosine"'
+        )
+    return chosen
 
 
 def check_names(values: dict[str, Any], valid: list[str]) -> None:

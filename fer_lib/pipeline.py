@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fer_lib import params, runs
-from fer_lib.files import UsageError, atomic_path
+from fer_lib.files import UsageError, atomic_path, leftovers
 from fer_lib.quiet import stderr_to
 
 # What TensorFlow shares an operation out to, how many operations it does at once, and numpy's BLAS.
@@ -42,11 +42,11 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False) -> runs.Run:
     """
     resolved = params.resolve(preset, given)
     check_data(resolved)
+    training = resolved["training"]
     if reuse:
         for run, document in runs.every():
             if document["parameters"] == resolved:
                 return run
-    training = resolved["training"]
     run = runs.create(f"{training['model']}_{training['epochs']}_epochs")
     run.update(parameters=resolved, threads=_threads())
     return run
@@ -56,9 +56,13 @@ def check_data(resolved: dict[str, Any]) -> None:
     """Refuse parameters whose data, or whose study, cannot be found; no image is read."""
     from fer_lib import datasets
 
-    datasets.class_counts(resolved["training"]["data"], resolved["training"]["classes"])
-    if test_data := resolved["training"]["test_data"]:
-        datasets.resolve(test_data)
+    training = resolved["training"]
+    datasets.class_counts(training["data"], training["classes"])
+    tested_on = datasets.resolve(training["test_data"] or training["data"])
+    there = tested_on.counts("test")
+    for name in training["classes"]:
+        if name not in there:
+            raise tested_on.missing("test", name)
     if "optimisation" in resolved:
         runs.study_table(resolved["optimisation"]["study"])
 
@@ -115,9 +119,8 @@ def execute(run: runs.Run, stages: Collection[str] = ()) -> None:
 
 def _tidy(run: runs.Run) -> None:
     """Remove what `atomic_path` had begun to write when an earlier process was killed."""
-    for path in [*run.path.rglob(".*-*"), *run.path.parent.glob(f".{run.name}-*")]:
-        if path.is_file():
-            path.unlink()
+    for path in [*leftovers(run.path), *leftovers(run.path.parent, run.name)]:
+        path.unlink(missing_ok=True)
 
 
 def _execute_stage(run: runs.Run, stage: str) -> None:

@@ -221,7 +221,8 @@ class Run:
         outputs = {self._key(path): sha256_of_file(path) for path in sorted(self._written)}
         outputs["metrics.json"] = self._metrics_digest(self.stage)
         seconds = round(time.perf_counter() - self._clock, 1)
-        for key in set(self.document["stages"][self.stage].get("replaces", [])) & set(self._files()):
+        begun = self.document["stages"][self.stage]
+        for key in set(begun.get("replaces", [])) & set(self._files()):
             if key not in outputs:  # of an earlier execution, with other data perhaps
                 (self.path / key).unlink()
         entry = {
@@ -229,7 +230,7 @@ class Run:
             "inputs": self.inputs(self.stage),
             "seconds": seconds,
             "outputs": outputs,
-        }
+        } | {key: begun[key] for key in ("git", "machine") if key in begun}
         if headless():
             self._set_stage(self.stage, entry | {"notebook": None})  # `fer run` has yet to keep it
         else:
@@ -350,10 +351,17 @@ class Run:
             ours, theirs = STAGES["exploration"].notebook, STAGES["training"].notebook
             reason = f"{ours} has other data than {theirs} ({', '.join(other)}); the report would mix them"
             yield Edge.judge(not other, ours, f"data of {theirs}", "altered", reason)
-        environments = [entry["inputs"].get("environment") for entry in stages.values() if "inputs" in entry]
-        if environments and document.get("versions") not in environments:
-            reason = "run.json: versions are not those that any notebook ran with"
-            yield Edge("run.json (versions)", "environment", "altered", reason)
+        recorded = {
+            "versions": [
+                entry["inputs"].get("environment") for entry in stages.values() if "inputs" in entry
+            ],
+            "git": [entry["git"] for entry in stages.values() if "git" in entry],
+            "machine": [entry["machine"] for entry in stages.values() if "machine" in entry],
+        }
+        for key, values in recorded.items():
+            if values and document.get(key) not in values:
+                reason = f"run.json: {key} is not what any notebook ran with"
+                yield Edge(f"run.json ({key})", "environment", "altered", reason)
         named = {"name": self.name} | ({"model_file": f"results/{self.model_path.name}"} if chosen else {})
         for key, value in named.items():
             said = document.get(key)
@@ -425,8 +433,9 @@ def begin(stage: str, chosen: Any) -> Run:
     kept = {key: value for key, value in run.metrics.items() if not key.startswith(STAGES[stage].prefixes)}
     write_json(run.path / "metrics.json", kept)
     replaces = sorted(before.get("outputs", before.get("replaces", [])))
-    run._set_stage(stage, {"status": "running", "inputs": inputs, "replaces": replaces})
-    run.update(versions=versions(), git=git_state(), machine=machine())
+    place = {"git": git_state(), "machine": machine()}
+    run._set_stage(stage, {"status": "running", "inputs": inputs, "replaces": replaces} | place)
+    run.update(versions=versions(), **place)
     print(f"{run.name}")
     return run
 

@@ -224,6 +224,16 @@ def test_data_that_are_none_are_refused(capsys, results, tmp_path, kind):
     assert path.name in refused(capsys, results, "run", "--preset", "smoke", "--data", path)
 
 
+@pytest.mark.parametrize("name", ["data", "test_data"])
+def test_a_class_that_the_test_images_lack_is_refused_before_anything_begins(
+    capsys, results, tmp_path, face_folder, make_face_folder, name
+):
+    lacking = make_face_folder(tmp_path / "lacking", {"neutral": 4, "happy": 4, "surprise": 4}, {"happy": 4})
+    given = ["-p", f"data={face_folder}", "-p", f"{name}={lacking}"]
+    said = refused(capsys, results, "run", "--preset", "smoke", *given)
+    assert "no test images of class 'neutral'" in said and str(lacking) in said
+
+
 def test_the_current_folder_is_no_data_set_by_accident(results, tmp_path, face_folder, monkeypatch):
     """`-p test_data=` and the names of known sets mean what they say, wherever one stands."""
     monkeypatch.chdir(face_folder)

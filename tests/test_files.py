@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from fer_lib import files
 from fer_lib.files import (
     UsageError,
     atomic_path,
+    leftovers,
     read_json,
     sha256_of,
     sha256_of_file,
@@ -50,6 +52,28 @@ def test_the_temporary_file_is_beside_the_target_and_keeps_its_suffix(tmp_path):
         assert not (tmp_path / "model.keras").exists()
         temporary.write_text("x")
     assert contents(tmp_path) == {"model.keras": "x"}
+
+
+def test_what_a_killed_process_left_is_known_from_what_others_put_there(tmp_path):
+    code = "import os, sys; from fer_lib.files import atomic_path\n"
+    code += "with atomic_path(sys.argv[1]): os.kill(os.getpid(), 9)"
+    written = [
+        tmp_path / "a [1].txt",
+        tmp_path / "a [1]-b.txt",
+        tmp_path / "deep" / "model.keras",
+        tmp_path / "x",
+    ]
+    for path in written:
+        subprocess.run(
+            [sys.executable, "-c", code, path], check=False, cwd=files.__file__.split("fer_lib")[0]
+        )
+    for name in (".lock", ".pre-commit-config.yaml", ".my-note.txt", "a-12345678.txt"):
+        (tmp_path / name).write_text("mine")
+    assert [path.parent.name for path in leftovers(tmp_path)].count("deep") == 1
+    assert len(leftovers(tmp_path)) == 4
+    (one,) = leftovers(tmp_path, "a [1]")
+    assert one.name.startswith(".a [1]-") and one.suffix == ".txt"
+    assert leftovers(tmp_path / "nowhere") == []
 
 
 @pytest.mark.parametrize("failure", [ValueError("mine"), KeyboardInterrupt(), SystemExit(143)])

@@ -8,7 +8,7 @@ from typing import get_type_hints
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fer_lib import models, params, runs
@@ -115,6 +115,13 @@ def test_a_value_of_the_wrong_type_or_range_is_refused(name, value, expected):
     with pytest.raises(UsageError) as caught:
         params.build("training", {name: value})
     one_line(caught, f"parameter {name}", expected)
+
+
+def test_a_warm_up_that_nothing_would_heed_is_refused():
+    with pytest.raises(UsageError) as caught:
+        params.build("training", {"warm_up": 0.1})
+    one_line(caught, "parameter warm_up = 0.1", "cosine")
+    assert params.build("training", {"warm_up": 0.1, "schedule": "cosine"}).warm_up == 0.1
 
 
 @pytest.mark.parametrize("window", [0, 1000, 4])
@@ -332,6 +339,7 @@ def test_allowed_values_survive_the_command_line(data, stage):
     chosen = data.draw(st.lists(st.sampled_from(own), unique_by=lambda f: f.name))
     drawn = {f.name: data.draw(_texts(f.name, get_type_hints(cls)[f.name], f.metadata)) for f in chosen}
     values = {name: value for name, (value, _) in drawn.items()}
+    assume(not values.get("warm_up") or values.get("schedule") == "cosine")
     assert params.parse([f"{name}={text}" for name, (_, text) in drawn.items()]) == values
     given = {"study": "any"} if stage == "optimisation" else {}
     resolved = params.resolve("section5", given | values).get(stage, {"study": ""})

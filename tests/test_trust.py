@@ -210,12 +210,16 @@ def test_what_was_altered_is_found_and_named(run, capsys, tamper, said):
     assert out.count("altered\n") + out.count("stale\n") == len(said)
 
 
-def test_software_that_no_notebook_ran_with_is_found_and_not_reported(run, capsys):
-    run.update(versions=run.document["versions"] | {"keras": "9.9"})
+@pytest.mark.parametrize(
+    ("key", "other"),
+    [("versions", {"keras": "9.9"}), ("git", {"commit": "0" * 40}), ("machine", {"cores": 99})],
+)
+def test_software_that_no_notebook_ran_with_is_found_and_not_reported(run, capsys, key, other):
+    run.update(**{key: run.document[key] | other})
     report.build(run.path)  # so that it is not its contents that are found to be others
     assert cli.main(["check", run.name]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "run.json: versions are not those" in line
+    assert f"run.json: {key} is not what any notebook ran with" in line
     assert cli.main(["report", run.name]) == 2
 
 
