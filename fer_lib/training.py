@@ -1,5 +1,6 @@
 """Compile and fit; a checkpoint per epoch; going on after an interruption as if there had been none."""
 
+import inspect
 import io
 import json
 import os
@@ -238,7 +239,10 @@ class BatchNormStatistics:
     old. A small network at Adam's 1e-3 pays dearly: here the validation accuracy of one and the same
     weights was 14 to 49 % with them, and 66 to 68 % with statistics of clean training images.
 
-    Source: Wu and Johnson (2021), Rethinking "Batch" in BatchNorm, arXiv:2105.07576.
+    All layers in one pass: each part of the images is normalised by its own statistics on the way, and what
+    the layers get to see is averaged over the parts. Layer after layer would need a pass for each.
+
+    Source: Wu and Johnson (2021), Rethinking "Batch" in BatchNorm, arXiv:2105.07576, section 3.
 
     Parameters
     ----------
@@ -248,31 +252,53 @@ class BatchNormStatistics:
         Training images; none leaves the statistics alone.
     """
 
+    PART = 256  # images; large, so that its own statistics are near those of all
+
     def __init__(self, model: Any, images: np.ndarray) -> None:
         import keras
         import tensorflow as tf
 
-        self.images = images
-        layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-        self.layers = [(layer, self._moments(keras.Model(model.inputs, layer.input), tf)) for layer in layers]
+        maps: list[Any] = []  # what each layer gets to see
 
-    @staticmethod
-    def _moments(to_input: Any, tf: Any) -> Callable[[np.ndarray], tuple[Any, Any]]:
+        def call(layer: Any, *arguments: Any, **options: Any) -> Any:
+            normalises = isinstance(layer, keras.layers.BatchNormalization)
+            if normalises:
+                maps.append(arguments[0])
+            if (
+                "training" in inspect.signature(layer.call).parameters
+            ):  # Keras' augmentation is on unless told
+                options["training"] = normalises
+            return layer(*arguments, **options)
+
+        self.model, self.images = model, images
+        self.layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        self.copy = keras.models.clone_model(model, call_function=call)
+        to_maps = keras.Model(self.copy.inputs, maps)
+
         @tf.function(reduce_retracing=True)
-        def moments(images: Any) -> tuple[Any, Any]:
-            maps = to_input(images, training=False)  # (batch, height, width, channels)
-            axes = list(range(len(maps.shape) - 1))
-            return tf.reduce_mean(maps, axes), tf.reduce_mean(maps * maps, axes)
+        def moments(part: Any) -> list[tuple[Any, Any]]:
+            seen = tf.nest.flatten(to_maps(part))  # of one layer, Keras gives no list
+            axes = [list(range(len(each.shape) - 1)) for each in seen]  # all but channels
+            return [
+                (tf.reduce_mean(m, over), tf.reduce_mean(m * m, over))
+                for m, over in zip(seen, axes, strict=True)
+            ]
 
-        return moments
+        self._moments = moments
 
     def renew(self) -> None:
-        """Set the statistics layer by layer, each from what the renewed ones before it let through."""
-        parts = [self.images[start : start + 128] for start in range(0, len(self.images), 128)]
-        weights = np.array([len(part) for part in parts], float)[:, np.newaxis] / max(len(self.images), 1)
-        for layer, moments in self.layers if parts else []:
-            found = np.array([[np.asarray(m, float) for m in moments(part)] for part in parts])
-            mean, square = (weights * found[:, 0]).sum(0), (weights * found[:, 1]).sum(0)
+        """Set the statistics of every layer for the weights as they are now."""
+        if not len(self.images):
+            return
+        self.copy.set_weights(self.model.get_weights())
+        parts = [self.images[start : start + self.PART] for start in range(0, len(self.images), self.PART)]
+        found = [self._moments(part) for part in parts]
+        shares = np.array([len(part) for part in parts], float)[:, np.newaxis] / len(self.images)
+        for i, layer in enumerate(self.layers):
+            mean, square = (
+                (shares * np.array([np.asarray(moments[i][k], float) for moments in found])).sum(0)
+                for k in (0, 1)
+            )
             layer.moving_mean.assign(mean.astype(np.float32))
             layer.moving_variance.assign(np.maximum(square - mean**2, 0).astype(np.float32))
 

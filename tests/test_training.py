@@ -373,6 +373,28 @@ def test_recalibration_gives_the_statistics_of_the_clean_images(faces):
     np.testing.assert_array_equal([np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)], before)
 
 
+def test_recalibration_sees_every_layer_as_inference_would(faces):
+    """The statistics are those of the maps that reach each layer when all layers use them."""
+    import keras
+
+    from fer_lib import models
+
+    model = models.build("optimized_model", augmentation_strength=1.0)
+    rng = np.random.default_rng(0)
+    model.set_weights([w + rng.normal(0, 0.05, w.shape).astype(w.dtype) for w in model.get_weights()])
+    images = rng.uniform(0, 255, (40, 48, 48, 1)).astype(np.float32)
+    before = [np.asarray(weight) for weight in model.trainable_weights]
+    training.BatchNormStatistics(model, images).renew()
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            maps = np.asarray(keras.Model(model.inputs, layer.input)(images, training=False), np.float64)
+            np.testing.assert_allclose(layer.moving_mean, maps.mean((0, 1, 2)), rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(layer.moving_variance, maps.var((0, 1, 2)), rtol=2e-2, atol=1e-3)
+    for weight, same in zip(model.trainable_weights, before, strict=True):
+        np.testing.assert_array_equal(weight, same)
+    assert models.summary_rows(model)  # layers still have one output each
+
+
 # -- model files -------------------------------------------------------------------------------------------
 
 
