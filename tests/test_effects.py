@@ -66,10 +66,10 @@ def test_what_mattered_is_told_from_what_did_not(table):
 def test_where_nothing_has_an_effect_chance_is_seldom_taken_for_one():
     """The p-value is one: below 0.05 in five of a hundred studies in which the parameter does nothing."""
     rng, small = np.random.default_rng(1), 0
-    for _ in range(200):
+    for _ in range(100):
         groups = [(value, rng.normal(0.7, 0.02, size)) for value, size in enumerate((3, 3, 2, 3))]
         small += effects._difference(groups)["p"] < 0.05
-    assert 2 <= small <= 22
+    assert 1 <= small <= 12
 
 
 def test_the_simulated_range_is_tukey_s():
