@@ -383,7 +383,10 @@ def _cluster(points: int, jobs: int | None, scheduler: str | None) -> Iterator[A
         def setup(self, worker: Any) -> None:
             signal.signal(signal.SIGINT, lambda *_: None)  # unlike SIG_IGN, kernels do not inherit it
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # a lost worker is a row of the table
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+        logging.getLogger(name).setLevel(
+            logging.CRITICAL + 1
+        )  # what is lost is a row of the table, or a line
     if scheduler:
         try:
             client = Client(scheduler, timeout=TIMEOUT)
