@@ -57,7 +57,8 @@ def card(content: dict[str, Any]) -> str:
             f"| {statistics.mean(seed['balanced_accuracy'] for seed in seeds):.1%} "
             f"| {statistics.mean(seed['loss'] for seed in seeds):.3f} |"
         )
-    smoothing = values["label_smoothing"]
+    smoothing, threads = values["label_smoothing"], content["machine"]["threads"]
+    with_threads = f" with {threads} threads" if threads else ""
     return f"""# Model card: {values["model"]}
 
 Tells {named} apart in a grey-scale picture of one face, 48x48 pixels, with {metrics["model.parameters"]:,} parameters.
@@ -70,7 +71,7 @@ aside for validation), after {metrics["data.removed.total"]:,} had left: copies 
 whose copies carry different labels. {values["epochs"]} epochs of {metrics["training.optimizer"]}, batches of
 {values["batch_size"]}, learning rate up to {values["learning_rate"]:g} ({values["schedule"]}), label smoothing {smoothing:g},
 augmentation strength {values["augmentation_strength"]:g} (`fer_lib.layers.RandomPhotograph`).
-It took {content["minutes"]:g} minutes with {content["machine"]["threads"]} thread(s). The epoch kept,
+It took {content["minutes"]:g} minutes{with_threads} on a machine of {content["machine"]["cores"]} cores. The epoch kept,
 {metrics["overfitting.best_epoch"]}, and every setting were chosen on validation; there it is right in
 {share("overfitting.val_accuracy")}. Again: `fer run --preset section6`.
 
@@ -85,7 +86,7 @@ one pass, no averaging over copies: **{share("test.accuracy")}** (95% interval {
 | --- | --- | --- | --- | --- |
 {by_class}
 
-The same with other seeds (the network shipped is that of the first row, whatever the others reached):
+By seed, as far as trained (the network shipped is that of the first row, whatever others reached):
 
 | seed | accuracy, 95% interval | balanced accuracy | loss |
 | --- | --- | --- | --- |
