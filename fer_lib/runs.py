@@ -39,6 +39,7 @@ from fer_lib.files import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent
+LATEST = 2**32 - 10_000  # seconds: a name that says a later time is no clock's
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "matplotlib", "seaborn", "papermill", "pillow")
 
 
@@ -326,7 +327,9 @@ class Run:
             reason = f"{ours} has other data than {theirs} ({', '.join(other)}); the report would mix them"
             yield Edge.judge(not other, ours, f"data of {theirs}", "altered", reason)
         recorded = {
-            "versions": [entry["inputs"].get("environment") for entry in stages.values() if "inputs" in entry],
+            "versions": [
+                entry["inputs"].get("environment") for entry in stages.values() if "inputs" in entry
+            ],
             "git": [entry["git"] for entry in stages.values() if "git" in entry],
             "machine": [entry["machine"] for entry in stages.values() if "machine" in entry],
         }
@@ -436,12 +439,14 @@ def _changed(name: str, then: Any, now: Any) -> str:
 def create(label: str) -> Run:
     """Make a new run directory `<label>_timestamp_<unix time>`.
 
-    Two runs started in the same second get different names: a directory is made or it is not.
+    Two runs started in the same second get different names: a directory is made or it is not. Where the clock
+    was set back, time goes on from the newest run: the newest is the one started last.
     """
-    created = int(time.time())
     folder = results_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        there = (_created(Run(path)) for path in folder.glob("*_timestamp_*/"))
+        created = max([int(time.time()), *(other + 1 for other in there if other < LATEST)])
         while not _made(path := folder / f"{label}_timestamp_{created}"):
             created += 1
     except OSError as error:

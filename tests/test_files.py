@@ -57,9 +57,16 @@ def test_the_temporary_file_is_beside_the_target_and_keeps_its_suffix(tmp_path):
 def test_what_a_killed_process_left_is_known_from_what_others_put_there(tmp_path):
     code = "import os, sys; from fer_lib.files import atomic_path\n"
     code += "with atomic_path(sys.argv[1]): os.kill(os.getpid(), 9)"
-    written = [tmp_path / "a [1].txt", tmp_path / "a [1]-b.txt", tmp_path / "deep" / "model.keras", tmp_path / "x"]
+    written = [
+        tmp_path / "a [1].txt",
+        tmp_path / "a [1]-b.txt",
+        tmp_path / "deep" / "model.keras",
+        tmp_path / "x",
+    ]
     for path in written:
-        subprocess.run([sys.executable, "-c", code, path], check=False, cwd=files.__file__.split("fer_lib")[0])
+        subprocess.run(
+            [sys.executable, "-c", code, path], check=False, cwd=files.__file__.split("fer_lib")[0]
+        )
     for name in (".lock", ".pre-commit-config.yaml", ".my-note.txt", "a-12345678.txt"):
         (tmp_path / name).write_text("mine")
     assert [path.parent.name for path in leftovers(tmp_path)].count("deep") == 1

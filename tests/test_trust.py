@@ -211,7 +211,8 @@ def test_what_was_altered_is_found_and_named(run, capsys, tamper, said):
 
 
 @pytest.mark.parametrize(
-    ("key", "other"), [("versions", {"keras": "9.9"}), ("git", {"commit": "0" * 40}), ("machine", {"cores": 99})]
+    ("key", "other"),
+    [("versions", {"keras": "9.9"}), ("git", {"commit": "0" * 40}), ("machine", {"cores": 99})],
 )
 def test_software_that_no_notebook_ran_with_is_found_and_not_reported(run, capsys, key, other):
     run.update(**{key: run.document[key] | other})
