@@ -126,9 +126,18 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What metrics.json says; empty before the first stage."""
+        """What metrics.json says; empty before the first stage.
+
+        Raises
+        ------
+        UsageError
+            If it is not an object of numbers, texts, booleans and None.
+        """
         path = self.path / "metrics.json"
-        return read_json(path) if path.exists() else {}
+        found = read_json(path) if path.exists() else {}
+        if not isinstance(found, dict) or any(isinstance(value, dict | list) for value in found.values()):
+            raise UsageError(f"{path}: not an object of single values; restore it or run it anew")
+        return found
 
     def parameters(self, stage: str) -> Any:
         """Return the parameters with which a stage of this run was executed.
@@ -256,8 +265,11 @@ class Run:
         values = self.document["parameters"]
         own = values.get(stage, {})
         trained = values.get("training", {})
-        sources = [own.get(name) or trained.get(name) for name in ("data", "test_data")]
-        return [datasets.data_digest(item) for item in sources if item]
+        sources = [item for name in ("data", "test_data") if (item := own.get(name) or trained.get(name))]
+        for item in sources:
+            if not isinstance(item, str):
+                raise UsageError(f"{self.name}: run.json says that its data are {item!r}; start a new run")
+        return [datasets.data_digest(item) for item in sources]
 
     def stale_reason(self, stage: str) -> str | None:
         """Say why a stage has to be executed, or None where its outputs are those of its inputs."""
@@ -500,10 +512,17 @@ def _document(run: Run) -> dict[str, Any]:
             raise UsageError(f"{path}: not a run ({entry!r} in place of an object); start a new run")
     for name, entry in document["stages"].items():
         kinds = {"status": str} | ({"outputs": dict} if entry.get("status") == "done" else {})
+        kinds |= {key: kind for key, kind in _OPTIONAL.items() if key in entry}
         for key, kind in kinds.items():
             if not isinstance(entry.get(key), kind):
                 raise UsageError(f"{path}: not a run (stage {name!r} without {key}); start a new run")
+        texts = all(isinstance(key, str) for key in entry.get("replaces", []))
+        if not texts or not isinstance(entry.get("inputs", {}).get("environment", {}), dict):
+            raise UsageError(f"{path}: not a run (stage {name!r} of the wrong kind); start a new run")
     return document
+
+
+_OPTIONAL = {"inputs": dict, "outputs": dict, "replaces": list, "notebook": str | None}  # of a stage
 
 
 def every() -> list[tuple[Run, dict[str, Any]]]:

@@ -61,8 +61,9 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkout(tmp_path: Path) -> Path:
     """Give a copy of the repository under a name that shells and parsers stumble over."""
     folder = tmp_path / f"checkout {AWKWARD}"
-    for name in ("fer_lib", "notebooks", "report", "data/bundled"):
-        shutil.copytree(runs.ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    ignored = shutil.ignore_patterns("__pycache__", "fer2013", ".fer2013.part")
+    for name in ("fer_lib", "notebooks", "report", "data"):
+        shutil.copytree(runs.ROOT / name, folder / name, ignore=ignored)
     return folder
 
 
