@@ -229,7 +229,9 @@ def _list(_: Any) -> None:
         rows.append(
             (
                 run.name,
-                " > ".join(name for key in ("data", "test_data") if (name := Path(str(values.get(key, ""))).name))
+                " > ".join(
+                    name for key in ("data", "test_data") if (name := Path(str(values.get(key, ""))).name)
+                )
                 or "-",
                 _shown_number(samples, ","),
                 str(values.get("epochs", "-")),
