@@ -448,6 +448,14 @@ class Bundled(Source):
     kind = "bundled"
     label = "bundled faces"
 
+    def broken(self, name: str, reason: object) -> UsageError:
+        """Make the error for a file that is whole by its digest, and yet not what it should be."""
+        reason = " ".join(_printable(str(reason)).split())[:200]
+        return UsageError(
+            f"{self.path / name}: not as the bundled faces are made ({reason}); "
+            f"restore it with `git checkout -- {self.path}`"
+        )
+
     @cached_property
     def _index(self) -> dict:
         """What `digests.json` says, once the files it guards have been found whole."""
@@ -470,16 +478,25 @@ class Bundled(Source):
         return index
 
     @cached_property
-    def rows(self) -> list[dict[str, str]]:
-        """The rows of `factors.csv`: all of train in order, then all of test."""
+    def rows(self) -> list[tuple[str, int, str]]:
+        """(part, index, class) of the rows of `factors.csv`: all of train in order, then all of test."""
         import csv
 
-        self._index  # noqa: B018  (checks the files)
-        with open(self.path / "factors.csv", encoding="utf-8", newline="") as handle:
-            return list(csv.DictReader(handle))
+        images = {part: self._index["splits"][part]["images"] for part in self.parts}  # checks the files
+        try:
+            with open(self.path / "factors.csv", encoding="utf-8", newline="") as handle:
+                rows = [(row["split"], int(row["index"]), row["label"]) for row in csv.DictReader(handle)]
+            for part, index, _ in rows:
+                if not 0 <= index < images.get(part, 0):
+                    raise ValueError(f"no image {index} in {part!r}")
+            if len({row[:2] for row in rows}) < len(rows):
+                raise ValueError("an image occurs twice")
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+            raise self.broken("factors.csv", error) from error
+        return rows
 
     def _of(self, part: str, name: str) -> list[int]:
-        return [int(row["index"]) for row in self.rows if row["split"] == part and row["label"] == name]
+        return [index for split, index, label in self.rows if split == part and label == name]
 
     def counts(self, part: str) -> dict[str, int]:
         counted = {name: len(self._of(part, name)) for name in ALL_CLASSES}
@@ -492,9 +509,15 @@ class Bundled(Source):
 
     def read(self, part: str, classes: Sequence[str]) -> Iterator[tuple[str, Group]]:
         total, columns = self._index["splits"][part]["images"], self._index["columns"]
-        sheet = np.asarray(Image.open(self.path / f"{part}.png"))  # (rows * 48, columns * 48)
-        if sheet.shape != (-(-total // columns) * SIDE, columns * SIDE):
-            raise UsageError(f"{self.path / 'digests.json'}: does not describe {part}.png; restore both")
+        try:
+            image = Image.open(self.path / f"{part}.png", formats=("PNG",))
+            if image.mode != "L" or image.size != (columns * SIDE, -(-total // columns) * SIDE):
+                raise UsageError(f"{self.path / 'digests.json'}: does not describe {part}.png; restore both")
+            sheet = np.asarray(image)  # (rows * 48, columns * 48)
+        except UsageError:
+            raise
+        except Exception as error:  # as in `decode_image`
+            raise self.broken(f"{part}.png", error) from error
         tiles = sheet.reshape(-1, SIDE, columns, SIDE).swapaxes(1, 2).reshape(-1, SIDE, SIDE)[:total]
         for name in classes:
             index = self._of(part, name)

@@ -263,19 +263,25 @@ def _list(_: Any) -> None:
     rows = [header]
     for run, document in runs.every():
         values = document["parameters"].get("training", {})
-        metrics = run.metrics
+        try:
+            metrics = run.metrics
+        except UsageError as error:
+            print(f"fer: passed over: {error}", file=sys.stderr)
+            continue
         accuracy = metrics.get("test.accuracy")
         samples = metrics.get("training.samples", values.get("train_samples"))
         parameters = metrics.get("model.parameters")
         rows.append(
             (
                 run.name,
-                " > ".join(name for key in ("data", "test_data") if (name := Path(values.get(key, "")).name))
+                " > ".join(
+                    name for key in ("data", "test_data") if (name := Path(str(values.get(key, ""))).name)
+                )
                 or "-",
-                "-" if samples is None else f"{samples:,}",
+                _shown_number(samples, ","),
                 str(values.get("epochs", "-")),
-                "-" if parameters is None else f"{parameters:,}",
-                "-" if accuracy is None else f"{accuracy:.1%}",
+                _shown_number(parameters, ","),
+                _shown_number(accuracy, ".1%"),
             )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
@@ -303,6 +309,10 @@ def _predict(options: Any) -> int:
     for message in wrong:
         print(f"fer: {message}", file=sys.stderr)
     return 2 if wrong else 0
+
+
+def _shown_number(value: Any, form: str) -> str:
+    return format(value, form) if isinstance(value, int | float) else "-"
 
 
 def _fetch(_: Any) -> None:

@@ -212,11 +212,12 @@ def load_faces(data: Data, classes: Sequence[str], part: str) -> FaceDataset:
     if isinstance(source, Bundled):
         import pandas as pd
 
-        table = (
-            pd.read_csv(source.path / "factors.csv").query("split == @part").set_index("index", drop=False)
-        )
         index = [int(name.rpartition("/")[2]) for name in names]
-        factors = table.loc[index].reset_index(drop=True)
+        try:
+            table = pd.read_csv(source.path / "factors.csv").query("split == @part")
+            factors = table.set_index("index", drop=False).loc[index].reset_index(drop=True)
+        except Exception as error:  # of pandas, which reads a table otherwise than the csv module
+            raise source.broken("factors.csv", error) from error
     return FaceDataset(images, labels, classes, names, factors)
 
 

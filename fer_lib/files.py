@@ -85,8 +85,19 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON with sorted keys, so that equal values give equal bytes."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write JSON with sorted keys, so that equal values give equal bytes.
+
+    Raises
+    ------
+    UsageError
+        If a number is not finite, a text is no Unicode, or as in `atomic_path`.
+    """
+    try:
+        text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except ValueError as error:
+        raise UsageError(f"{path}: cannot hold what it should say ({error})") from error
+    write_text(path, text + "\n")
 
 
 def read_json(path: str | Path) -> Any:

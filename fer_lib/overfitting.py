@@ -78,7 +78,7 @@ def find_onset(val_loss: np.ndarray, window: int = 5, patience: int = 5, min_del
     UsageError
         If there is no epoch, a loss that is not finite, or a parameter out of range.
     """
-    loss = np.asarray(val_loss, float)
+    loss = _numbers(val_loss, "validation loss")
     if loss.ndim != 1 or not len(loss):
         raise UsageError("validation loss: no epochs; train at least one epoch first")
     if not np.isfinite(loss).all():
@@ -153,7 +153,14 @@ def gap(history: Mapping[str, Any]) -> np.ndarray:
     -------
     (epochs,) float
     """
-    return np.asarray(history["val_loss"], float) - np.asarray(history["loss"], float)
+    return _numbers(history["val_loss"], "validation loss") - _numbers(history["loss"], "training loss")
+
+
+def _numbers(values: Any, what: str) -> np.ndarray:
+    try:
+        return np.asarray(values, float)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{what}: not a column of numbers ({error}); train again") from error
 
 
 def _runs(flags: np.ndarray, length: int) -> np.ndarray:

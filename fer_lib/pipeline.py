@@ -142,8 +142,8 @@ def _execute_stage(run: runs.Run, stage: str) -> None:
         sockets = {"transport": "ipc", "ip": f"{folder}/k", "connection_file": f"{folder}/kernel.json"}
         try:
             papermill.execute_notebook(
-                str(runs.notebook_path(stage)),
-                str(temporary),
+                _as_template(runs.notebook_path(stage)),
+                _as_template(temporary),
                 parameters=values,
                 cwd=str(runs.ROOT),
                 kernel_name="python3",
@@ -159,6 +159,11 @@ def _execute_stage(run: runs.Run, stage: str) -> None:
                 f"{runs.STAGES[stage].notebook}: the kernel died ({error}; see {log})"
             ) from error
     run.keep_notebook(stage)
+
+
+def _as_template(path: Path) -> str:
+    """Write a path so that papermill, which puts parameters in for {names}, gives the path itself."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _failure(stage: str, executed: Path, error: Any) -> str:

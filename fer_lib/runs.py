@@ -39,6 +39,7 @@ from fer_lib.files import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent
+LATEST = 2**32 - 10_000  # seconds: a name that says a later time is no clock's
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "matplotlib", "seaborn", "papermill", "pillow")
 
 
@@ -143,9 +144,18 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What metrics.json says; empty before the first stage."""
+        """What metrics.json says; empty before the first stage.
+
+        Raises
+        ------
+        UsageError
+            If it is not an object of numbers, texts, booleans and None.
+        """
         path = self.path / "metrics.json"
-        return read_json(path) if path.exists() else {}
+        found = read_json(path) if path.exists() else {}
+        if not isinstance(found, dict) or any(isinstance(value, dict | list) for value in found.values()):
+            raise UsageError(f"{path}: not an object of single values; restore it or run it anew")
+        return found
 
     @property
     def stages(self) -> list[str]:
@@ -281,8 +291,11 @@ class Run:
         values = self.document["parameters"]
         own = values.get(stage, {})
         trained = values.get("training", {})
-        sources = [own.get(name) or trained.get(name) for name in ("data", "test_data")]
-        return [datasets.data_digest(item) for item in sources if item]
+        sources = [item for name in ("data", "test_data") if (item := own.get(name) or trained.get(name))]
+        for item in sources:
+            if not isinstance(item, str):
+                raise UsageError(f"{self.name}: run.json says that its data are {item!r}; start a new run")
+        return [datasets.data_digest(item) for item in sources]
 
     def stale_reason(self, stage: str) -> str | None:
         """Say why a stage has to be executed, or None where its outputs are those of its inputs."""
@@ -464,12 +477,14 @@ def _changed(name: str, then: Any, now: Any) -> str:
 def create(label: str) -> Run:
     """Make a new run directory `<label>_timestamp_<unix time>`.
 
-    Two runs started in the same second get different names: a directory is made or it is not.
+    Two runs started in the same second get different names: a directory is made or it is not. Where the clock
+    was set back, time goes on from the newest run: the newest is the one started last.
     """
-    created = int(time.time())
     folder = results_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        there = (_created(Run(path)) for path in folder.glob("*_timestamp_*/"))
+        created = max([int(time.time()), *(other + 1 for other in there if other < LATEST)])
         while not _made(path := folder / f"{label}_timestamp_{created}"):
             created += 1
     except OSError as error:
@@ -523,10 +538,17 @@ def _document(run: Run) -> dict[str, Any]:
             raise UsageError(f"{path}: not a run ({entry!r} in place of an object); start a new run")
     for name, entry in document["stages"].items():
         kinds = {"status": str} | ({"outputs": dict} if entry.get("status") == "done" else {})
+        kinds |= {key: kind for key, kind in _OPTIONAL.items() if key in entry}
         for key, kind in kinds.items():
             if not isinstance(entry.get(key), kind):
                 raise UsageError(f"{path}: not a run (stage {name!r} without {key}); start a new run")
+        texts = all(isinstance(key, str) for key in entry.get("replaces", []))
+        if not texts or not isinstance(entry.get("inputs", {}).get("environment", {}), dict):
+            raise UsageError(f"{path}: not a run (stage {name!r} of the wrong kind); start a new run")
     return document
+
+
+_OPTIONAL = {"inputs": dict, "outputs": dict, "replaces": list, "notebook": str | None}  # of a stage
 
 
 def every() -> list[tuple[Run, dict[str, Any]]]:

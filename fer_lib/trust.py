@@ -249,12 +249,16 @@ def _predictions(run: Run) -> tuple[list[tuple[str, str]], np.ndarray]:
     key = "tables/predictions.csv"
     if run.digest(key) != entry["outputs"].get(key, ""):
         raise UsageError(f"{run.name}: {key} is not what {STAGES['evaluation'].notebook} wrote")
-    with open(run.path / key, encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle))
     try:
-        images = [(row["name"], row["label"]) for row in rows]
-        correct = np.array([row["label"] == row["predicted"] for row in rows])
+        with open(run.path / key, encoding="utf-8", newline="") as handle:
+            rows = [(row["name"], row["label"], row["predicted"]) for row in csv.DictReader(handle)]
     except KeyError as error:
         raise UsageError(f"{run.name}: {key} has no column {error}; run its notebook again") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{run.name}: {key} is no table ({error}); run its notebook again") from error
+    if not rows or any(None in row for row in rows):
+        raise UsageError(f"{run.name}: {key} has no rows or incomplete ones; run its notebook again")
+    images = [row[:2] for row in rows]
+    correct = np.array([label == predicted for _, label, predicted in rows])
     tested_on = str((entry.get("inputs", {}).get("data") or [""])[-1])  # digest of the set
     return [(tested_on, ""), *images], correct

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import draw_face, make_csv, make_folder
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from fer_lib import _readers, datasets
-from fer_lib._readers import Archive, Csv, decode_image
+from fer_lib._readers import decode_image
 from fer_lib.datasets import ALL_CLASSES, DEFAULT_CLASSES, FaceDataset, load_test, load_training, split
 from fer_lib.files import UsageError
 
@@ -404,61 +404,6 @@ def test_what_a_mac_adds_to_an_archive_is_ignored(face_folder: Path, tmp_path: P
     assert same(load_training(path), load_training(face_folder))
 
 
-# --- damaged at random: an answer or one line, never another exception ---
-
-FUZZ = settings(
-    max_examples=int(os.environ.get("FER_FUZZ", 60)),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    derandomize=True,
-)
-DAMAGE = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=8)), max_size=6)
-
-
-def damaged(content: bytes, damage: list[tuple[float, bytes]], keep: float) -> bytes:
-    content = bytearray(content)
-    for place, new in damage:
-        start = int(place * len(content))
-        content[start : start + len(new)] = new
-    return bytes(content[: int(keep * len(content)) + 1])
-
-
-def answer_or_one_line(action: Callable, *arguments) -> None:
-    try:
-        action(*arguments)
-    except UsageError as error:
-        assert "\n" not in str(error)
-
-
-@FUZZ
-@given(damage=DAMAGE, keep=st.sampled_from([1.0, 0.9, 0.3]), format_=st.sampled_from(["JPEG", "PNG", "BMP"]))
-def test_damaged_images(damage, keep, format_):
-    content = encoded(Image.fromarray(draw_face("sad", 1)), format_)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        answer_or_one_line(decode_image, damaged(content, damage, keep), "x")
-
-
-@FUZZ
-@given(damage=DAMAGE, keep=st.sampled_from([1.0, 0.99, 0.5]))
-def test_damaged_archives(tmp_path: Path, damage, keep):
-    small = make_folder(tmp_path / "small", {"happy": 2, "sad": 2}, {"happy": 1, "sad": 1})
-    path = zipped(small, tmp_path / "a.zip")
-    path.write_bytes(damaged(path.read_bytes(), damage, keep))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        answer_or_one_line(lambda: list(Archive(path).read("train", ("happy", "sad"))))
-
-
-@FUZZ
-@given(damage=DAMAGE, keep=st.sampled_from([1.0, 0.99, 0.5]))
-def test_damaged_csv(tmp_path: Path, damage, keep):
-    path = tmp_path / "a.csv"
-    lines = ["emotion, Usage, pixels"] + [f"{i % 7},Training,{ROW}" for i in range(3)]
-    path.write_bytes(damaged("\n".join(lines).encode(), damage, keep))
-    answer_or_one_line(lambda: list(Csv(path).read("train", ("angry", "disgust"))))
-
-
 # --- the cache ---
 
 
@@ -611,17 +556,6 @@ def test_bundled(bundled: Path):
     (bundled / "factors.csv").write_text((bundled / "factors.csv").read_text().replace("20.5", "21.5"))
     assert "altered" in refusal(load_training, "bundled")
     assert len(digest) == 64
-
-
-@FUZZ
-@given(damage=DAMAGE, keep=st.sampled_from([1.0, 0.99, 0.5]), name=st.sampled_from(BUNDLED))
-def test_damaged_bundled_faces(bundled: Path, damage, keep, name):
-    whole = (bundled / name).read_bytes()
-    (bundled / name).write_bytes(damaged(whole, damage, keep))
-    try:
-        answer_or_one_line(load_training, "bundled")
-    finally:
-        (bundled / name).write_bytes(whole)
 
 
 @pytest.mark.parametrize("name", BUNDLED)

@@ -6,8 +6,8 @@ import statistics
 import nbformat
 import pytest
 
-from fer_lib import runs
-from fer_lib.files import sha256_of
+from fer_lib import pipeline, runs
+from fer_lib.files import UsageError, sha256_of
 
 NOTEBOOKS = {stage: runs.notebook_path(stage) for stage in runs.STAGES}
 REFERENCES = {path.stem: path for path in (runs.ROOT / "tests" / "references").glob("*.ipynb")}
@@ -54,19 +54,103 @@ def test_no_function_is_defined_in_two_notebooks():
     assert len(defined) == len(set(defined))
 
 
-def test_notebook_04_alone_opens_the_test_set():
-    sources = {stage: runs.notebook_code(read(path)) for stage, path in NOTEBOOKS.items()}
+# What gives test images together with their classes, if asked for the test part.
+READERS = {"load_test", "load_faces", "_groups", "_cached", "read"}
+# Who may name them: the notebook that evaluates, and the module in which they are defined.
+MAY_READ = {"evaluation", "datasets.py", "_readers.py"}
+
+
+def named(source):
+    """All names that a source uses, whether it calls them, hands them on, or takes them from a text."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.alias):
+            yield node.name.rpartition(".")[2]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value  # getattr(datasets, "load_test")
+
+
+def sources():
+    """Code by name: of the notebooks by their stage, of everything else by its file."""
+    found = {stage: runs.notebook_code(read(path)) for stage, path in NOTEBOOKS.items()}
     for path in [*(runs.ROOT / "fer_lib").rglob("*.py"), *(runs.ROOT / "notebooks").glob("*.py")]:
-        sources[path.name] = path.read_text(encoding="utf-8")
-    users = {
-        name
-        for name, source in sources.items()
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Call)
-        and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("load_test", "load_faces", "_groups")
-    }
-    # datasets.py: load_test and load_training call the reader that they share.
+        found[path.name] = path.read_text(encoding="utf-8")
+    return found
+
+
+def test_notebook_04_alone_names_a_reader_of_the_test_set():
+    users = {name for name, source in sources().items() if READERS - {"read"} & set(named(source))}
     assert users == {"evaluation", "datasets.py"}
+
+
+def test_no_source_of_data_is_read_but_by_datasets():
+    """`resolve(data).read("test", ...)` would give test labels, too; files are read without arguments."""
+    for name, source in sources().items():
+        calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+        read = [
+            c
+            for c in calls
+            if isinstance(c.func, ast.Attribute) and c.func.attr == "read" and len(c.args) > 1
+        ]
+        assert not read or name in MAY_READ, name
+
+
+def test_a_way_around_is_found():
+    for source in (
+        "from fer_lib.datasets import load_test as load",
+        "load = datasets.load_test",
+        "getattr(datasets, 'load_faces')(data, classes, 'test')",
+        "for load in (datasets.load_training, datasets.load_test): load(data)",
+    ):
+        assert READERS & set(named(source)), source
+
+
+# In a kernel, before the first cell: whoever asks for test images with their classes fails. Notebooks 01
+# to 03 may know how many there are of each class, and the digests of their pixels, sorted.
+GUARD = """
+import sys
+from fer_lib import _readers, datasets
+
+def guard(owner, name, is_test):
+    real = getattr(owner, name)
+    def guarded(*arguments):
+        if is_test(arguments):
+            frame, callers = sys._getframe(1), set()
+            while frame is not None:
+                callers.add(frame.f_code.co_name)
+                frame = frame.f_back
+            if "test_pixel_digests" not in callers:
+                raise RuntimeError("TEST LABELS ARE READ")
+        return real(*arguments)
+    setattr(owner, name, guarded)
+
+guard(datasets, "load_test", lambda given: True)
+guard(datasets, "load_faces", lambda given: given[2] == "test")
+guard(datasets, "_groups", lambda given: given[2] == "test")
+for kind in (_readers._Files, _readers.Csv, _readers.Bundled):
+    guard(kind, "read", lambda given: given[1] == "test")
+"""
+
+
+def test_notebooks_01_to_03_run_where_test_labels_cannot_be_read(face_folder, tmp_path, monkeypatch):
+    """And notebook 04 does not, which shows that the guard is awake."""
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "guard.py").write_text(GUARD)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
+    run = pipeline.start(
+        "smoke", {"data": str(face_folder), "train_samples": 60, "epochs": 2, "batch_size": 16}
+    )
+    with pytest.raises(UsageError, match=r"04_evaluation, cell .*TEST LABELS ARE READ"):
+        pipeline.execute(run)
+    done = [name for name, entry in run.document["stages"].items() if entry["status"] == "done"]
+    assert sorted(done) == ["exploration", "overfitting", "training"]
+    assert run.metrics["data.test.total"] == 60
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS.values(), ids=lambda path: path.stem)

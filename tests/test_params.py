@@ -277,40 +277,6 @@ def test_section5_is_the_assignment():
     assert training["classes"] == ["neutral", "happy", "surprise"]
 
 
-NAMES = st.sampled_from(params.names()) | st.text(max_size=8)
-VALUES = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.integers(10**300, 10**400)
-    | st.floats()
-    | st.text(max_size=20)
-    | st.lists(st.sampled_from(ALL_CLASSES) | st.integers() | st.text(max_size=5), max_size=8)
-    | st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)
-    | st.binary(max_size=4)
-)
-
-
-@given(st.sampled_from(list(params.STAGES)), st.dictionaries(NAMES, VALUES, max_size=5))
-def test_build_raises_nothing_but_a_usage_error(stage, values):
-    try:
-        built = params.build(stage, values)
-    except UsageError as error:
-        assert "\n" not in str(error)
-        return
-    plain = params.plain(built)
-    assert params.plain(params.build(stage, plain)) == plain
-    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
-
-
-@given(st.lists(st.text(max_size=30) | st.tuples(NAMES, st.text(max_size=30)).map("=".join), max_size=4))
-def test_parse_and_resolve_raise_nothing_but_a_usage_error(given_):
-    try:
-        params.resolve("smoke", params.parse(given_))
-    except UsageError as error:
-        assert "\n" not in str(error)
-
-
 def _texts(name: str, hint: object, metadata: dict) -> st.SearchStrategy:
     """Values that are allowed, with the text that stands for them."""
     if name == "classes":
