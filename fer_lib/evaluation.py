@@ -488,6 +488,8 @@ def _accuracy(correct: np.ndarray) -> dict[str, float]:
 
 
 def _check(probabilities: np.ndarray, labels: np.ndarray, k: int) -> None:
+    if np.asarray(probabilities).dtype.kind not in "fiu" or np.asarray(labels).dtype.kind not in "iu":
+        raise UsageError("predictions: not numbers, with whole numbers as labels; run the notebook again")
     if probabilities.shape != (len(labels), k) or len(labels) < 2:
         raise UsageError(
             f"predictions of shape {probabilities.shape} for {len(labels)} labels and {k} classes; "

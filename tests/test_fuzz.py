@@ -379,9 +379,14 @@ FIELDS = (
     ),
     odd=st.lists(st.lists(FIELDS | st.text(max_size=8), max_size=5), max_size=2),
     end=st.sampled_from(["\n", "\r\n", "\r"]),
+    whole=st.booleans(),
 )
-def test_made_up_csv(sandbox: Path, header: list, rows: list, odd: list, end: str):
+def test_made_up_csv(sandbox: Path, header: list, rows: list, odd: list, end: str, whole: bool):
     path = sandbox / "a.csv"
+    if whole:  # everything needed is there, and perhaps more
+        header = ["emotion", " Usage", " pixels"]
+        codes = [ALL_CLASSES.index(name) for name in DEFAULT_CLASSES]
+        rows = [(code, usage, "7 " * 2304) for code in codes for usage in ("Training", "PublicTest")] + rows
     names = [name.strip() for name in header]
     lines = [",".join(header)]
     for code, usage, pixels in rows:
@@ -839,7 +844,7 @@ def altered_model(draw: st.DrawFn, honest: list) -> bytes:
     if what == "weights":
         return _archive(members | {"model.weights.h5": damaged(members["model.weights.h5"], damage, keep)})
     if what == "members":
-        foreign = draw(st.dictionaries(st.text(max_size=8), st.binary(max_size=8), max_size=2))
+        foreign = draw(st.dictionaries(st.text(min_size=1, max_size=8), st.binary(max_size=8), max_size=2))
         return _archive(members | foreign, draw(st.sampled_from([zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])))
     return damaged(_archive(members), damage, keep)
 
