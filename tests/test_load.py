@@ -33,7 +33,11 @@ classes = sys.argv[2].split(",")
 settings = params.build("training", {"data": sys.argv[1], "classes": classes, "train_samples": 150})
 faces, split = datasets.load_split(settings)
 seconds = time.process_time() - before
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+try:  # not ru_maxrss, which begins with what the process had that started this one
+    with open("/proc/self/status") as status:
+        peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 2**20
+except OSError:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 removed = split.removed["total"]
 print(json.dumps({"images": len(faces), "removed": removed, "seconds": seconds, "gigabytes": peak}))
 """
