@@ -32,7 +32,9 @@ def parser() -> argparse.ArgumentParser:
     commands = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     run = commands.add_parser(
-        "run", help="execute the four notebooks", description="Execute the four notebooks."
+        "run",
+        help="execute the notebooks",
+        description="Execute notebooks 01 to 04, and 05 with -p study=NAME.",
     )
     run.add_argument("--preset", help="a set of parameters: section5 (default), section6, sim2real or smoke")
     run.add_argument(

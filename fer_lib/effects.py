@@ -43,18 +43,22 @@ def table(name: str) -> "pd.DataFrame":
 
 def facts(table: "pd.DataFrame") -> dict[str, Any]:
     """Count what was tried, and give accuracy and spread of the base."""
-    done = table["state"] == "done"
-    base = table.loc[done & table["base"], "val_accuracy"]
+    base = of_base(table)
     counts = {
         "points": len(table.drop_duplicates(varied(table))),
         "runs": len(table),
         "seeds": table["seed"].nunique(),
-        "done": int(done.sum()),
+        "done": int((table["state"] == "done").sum()),
         "failed": int((table["state"] == "failed").sum()),
         "hours": float(table["seconds"].sum() / 3600),
     }
     spread = float(base.std()) if len(base) > 1 else None
     return counts | {"base_accuracy": float(base.mean()) if len(base) else None, "base_spread": spread}
+
+
+def of_base(table: "pd.DataFrame") -> "pd.Series":
+    """Give the validation accuracies of the base, of each seed that is done."""
+    return table.loc[(table["state"] == "done") & table["base"], "val_accuracy"]
 
 
 def varied(table: "pd.DataFrame") -> list[str]:
@@ -80,6 +84,15 @@ def ordered(values: "pd.Series") -> list[Any]:
     """Give the different values of a parameter: numbers by size, None (all of them) last, texts by name."""
     different = {str(value): value for value in values}.values()
     return sorted(different, key=lambda v: (v is None, isinstance(v, str), v if v is not None else 0))
+
+
+def grouped(table: "pd.DataFrame", name: str) -> list[tuple[Any, np.ndarray]]:
+    """Give each value of a parameter, in order, and the accuracies (seeds,) of its rows of `alone`."""
+    rows = alone(table, name)
+    return [
+        (value, rows.loc[(rows[name].map(str) == str(value)).to_numpy(), "val_accuracy"].to_numpy(float))
+        for value in ordered(rows[name])
+    ]
 
 
 def what_mattered(table: "pd.DataFrame") -> "pd.DataFrame":
@@ -108,11 +121,7 @@ def what_mattered(table: "pd.DataFrame") -> "pd.DataFrame":
 
     found = []
     for name in varied(table):
-        rows = alone(table, name)
-        groups = [
-            (value, rows.loc[(rows[name].map(str) == str(value)).to_numpy(), "val_accuracy"].to_numpy(float))
-            for value in ordered(rows[name])
-        ]
+        groups = grouped(table, name)
         if len(groups) > 1:
             found.append({"parameter": name} | _difference(groups))
     ranked = pd.DataFrame(
@@ -179,15 +188,13 @@ def sentences(ranked: "pd.DataFrame") -> dict[str, str]:
 
 
 def crossed(table: "pd.DataFrame") -> list[tuple[str, str]]:
-    """Give the pairs of parameters that were varied together: each with every value of the other."""
+    """Give the pairs of parameters that were varied together: both are other than in the base somewhere."""
     base = table[table["base"].to_numpy(bool)]
     found = []
     for a, b in combinations(varied(table), 2):
         rows = alone(table, a, b)
-        cells = {(str(x), str(y)) for x, y in zip(rows[a], rows[b], strict=True)}
-        usual = {(str(x), str(y)) for x, y in zip(base[a], base[b], strict=True)}
-        apart = {x for x, _ in usual}, {y for _, y in usual}
-        if any(x not in apart[0] and y not in apart[1] for x, y in cells):
+        other = [~rows[name].map(str).isin(base[name].map(str)) for name in (a, b)]
+        if (other[0] & other[1]).any():
             found.append((a, b))
     return found
 
@@ -229,9 +236,9 @@ def ranking(table: "pd.DataFrame") -> "pd.DataFrame":
     names = varied(table)
     done = table[(table["state"] == "done").to_numpy()]
     base = table[table["base"].to_numpy(bool)]
+    usual = {name: str(base[name].iloc[0]) for name in names} if len(base) else {}
     found = []
     for _, rows in done.groupby([done[name].map(str) for name in names], sort=False):
-        usual = {name: str(base[name].iloc[0]) for name in names} if len(base) else {}
         own = {name: rows[name].iloc[0] for name in names if str(rows[name].iloc[0]) != usual.get(name)}
         found.append(
             {

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from fer_lib.effects import alone, ordered, varied
+from fer_lib.effects import alone, grouped, of_base, ordered, varied
 from fer_lib.files import atomic_path, sha256_of_file
 from fer_lib.overfitting import Onset, smooth
 from fer_lib.overfitting import gap as generalisation_gap
@@ -500,23 +500,22 @@ def effects(table: "pd.DataFrame", names: Sequence[str] | None = None, columns: 
     names : parameters, a panel each; all that have several values if not given. See `effects.alone`.
     columns : panels in a row.
     """
-    names = names or [name for name in varied(table) if len(ordered(alone(table, name)[name])) > 1]
+    names = names or [name for name in varied(table) if len(grouped(table, name)) > 1]
     columns = min(columns, len(names))
     rows = math.ceil(len(names) / columns)
     figure, axes = _subplots(rows, columns, 0.2 + 1.9 * rows, sharey=True)
-    base = table.loc[table["base"] & (table["state"] == "done"), "val_accuracy"]
+    base = of_base(table)
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()
     for ax, name in zip(axes.flat, names, strict=False):
-        rows_of = alone(table, name)
-        values = ordered(rows_of[name])
+        groups = grouped(table, name)
+        values = [value for value, _ in groups]
         usual = ordered(table.loc[table["base"], name])
         if len(base):
             spread = base.std() if len(base) > 1 else 0.0
             ax.axhspan(base.mean() - spread, base.mean() + spread, color=FAINT, alpha=0.15, linewidth=0)
             ax.axhline(base.mean(), color=FAINT, linewidth=0.8)
-        for place, value in enumerate(values):
-            group = rows_of.loc[rows_of[name].map(str) == str(value), "val_accuracy"].to_numpy(float)
+        for place, (value, group) in enumerate(groups):
             colour = VALIDATION if value in usual else TRAINING
             beside = (
                 place - 0.13 + 0.08 * (np.arange(len(group)) - (len(group) - 1) / 2) / max(len(group) - 1, 1)

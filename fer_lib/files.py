@@ -110,9 +110,7 @@ def read_json(path: str | Path) -> Any:
     """
     try:
         with open(path, "rb", buffering=0) as handle:
-            return json.loads(
-                handle.read().decode()
-            )  # text mode takes a third longer, which `fer list` feels
+            return json.loads(handle.read().decode())  # text mode takes a third longer; `fer list` feels it
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:

@@ -13,6 +13,8 @@ from fer_lib import models
 from fer_lib.datasets import ALL_CLASSES, DEFAULT_CLASSES
 from fer_lib.files import UsageError
 
+STUDY_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")  # part of the name of a folder
+
 
 def _number(default: float, low: float, high: float, why: str, odd: bool = False) -> Any:
     return field(default=default, metadata={"low": low, "high": high, "why": why, "odd": odd})
@@ -246,7 +248,7 @@ def _check(name: str, value: Any, hint: Any, metadata: Any) -> Any:
         choices = choices() if callable(choices) else choices
         if name == "data" and not value:  # an unset shell variable must not mean the current folder
             raise refuse('"bundled", "fer2013" or a path')
-        if name == "study" and not re.fullmatch(r"[A-Za-z0-9_-]{0,100}", value):
+        if name == "study" and value and not STUDY_NAME.fullmatch(value):
             raise refuse("the name of a study, of plain letters, digits, _ and -")
         if choices and value not in choices:
             raise refuse(f"one of {', '.join(choices)}")

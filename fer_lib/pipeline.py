@@ -42,11 +42,11 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False) -> runs.Run:
     """
     resolved = params.resolve(preset, given)
     check_data(resolved)
-    training = resolved["training"]
     if reuse:
         for run, document in runs.every():
             if document["parameters"] == resolved:
                 return run
+    training = resolved["training"]
     run = runs.create(f"{training['model']}_{training['epochs']}_epochs")
     run.update(parameters=resolved, threads=_threads())
     return run

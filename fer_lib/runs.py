@@ -105,7 +105,7 @@ def study_table(name: str) -> Path:
     """
     folders = [folder / f"{name}_study" for folder in (results_folder(), ROOT / "results")]
     for folder in folders:
-        if re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name) and (folder / "results.csv").is_file():
+        if params.STUDY_NAME.fullmatch(name) and (folder / "results.csv").is_file():
             return folder / "results.csv"
     raise UsageError(f"study {name!r}: none in {folders[0]}; `fer sweep STUDY.yaml` makes one")
 
@@ -279,7 +279,7 @@ class Run:
         if STAGES[stage].reads_data:
             found["data"] = self._data_digests(stage)
         if stage == "optimisation":
-            found["study"] = sha256_of_file(study_table(own["study"]))
+            found["study"] = sha256_of_file(study_table(self.parameters(stage).study))
         for name in STAGES[stage].reads:
             outputs = document["stages"].get(name, {}).get("outputs")
             found[STAGES[name].notebook] = sha256_of(json.dumps(outputs, sort_keys=True))

@@ -14,7 +14,6 @@ import itertools
 import json
 import logging
 import os
-import re
 import shutil
 import signal
 import socket
@@ -142,7 +141,7 @@ def _study(document: dict[str, Any], stem: str) -> Study:
         if key not in SECTIONS:
             raise UsageError(f"{key}: unknown; valid keys are {', '.join(SECTIONS)}")
     name, preset = document.get("name", stem), document.get("preset", "section5")
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", name):
+    if not isinstance(name, str) or not params.STUDY_NAME.fullmatch(name):
         raise UsageError(f"name: {name!r} is not of plain letters, digits, _ and -")
     if preset not in params.PRESETS:
         raise UsageError(f"preset: {preset!r} is unknown; choose one of {', '.join(params.PRESETS)}")

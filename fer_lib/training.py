@@ -258,31 +258,30 @@ class BatchNormStatistics:
         import keras
         import tensorflow as tf
 
-        maps: list[Any] = []  # what each layer gets to see
+        self.model, self.images = model, images
+        self.layers: list[Any] = []
+        maps: list[Any] = []  # what each of them gets to see
 
         def call(layer: Any, *arguments: Any, **options: Any) -> Any:
             normalises = isinstance(layer, keras.layers.BatchNormalization)
             if normalises:
+                self.layers.append(model.get_layer(layer.name))
                 maps.append(arguments[0])
-            if (
-                "training" in inspect.signature(layer.call).parameters
-            ):  # Keras' augmentation is on unless told
+            # Said to all: Keras' augmentation is on unless it is told otherwise.
+            if "training" in inspect.signature(layer.call).parameters:
                 options["training"] = normalises
             return layer(*arguments, **options)
 
-        self.model, self.images = model, images
-        self.layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
         self.copy = keras.models.clone_model(model, call_function=call)
         to_maps = keras.Model(self.copy.inputs, maps)
+
+        def over_places(m: Any) -> Any:
+            return tf.reduce_mean(m, list(range(len(m.shape) - 1)))  # all but channels
 
         @tf.function(reduce_retracing=True)
         def moments(part: Any) -> list[tuple[Any, Any]]:
             seen = tf.nest.flatten(to_maps(part))  # of one layer, Keras gives no list
-            axes = [list(range(len(each.shape) - 1)) for each in seen]  # all but channels
-            return [
-                (tf.reduce_mean(m, over), tf.reduce_mean(m * m, over))
-                for m, over in zip(seen, axes, strict=True)
-            ]
+            return [(over_places(m), over_places(m * m)) for m in seen]
 
         self._moments = moments
 

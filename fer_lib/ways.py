@@ -117,7 +117,7 @@ def multiply_adds(model: Any) -> int:
         elif any(len(weight.shape) > 1 for weight in layer.weights):
             raise UsageError(
                 f"layer {layer.name!r}: multiply-adds of {type(layer).__name__} are not counted; "
-                "add it to fer_lib.bench.multiply_adds"
+                "add it to fer_lib.ways.multiply_adds"
             )
     return total
 
