@@ -99,10 +99,11 @@ def what_mattered(table: "pd.DataFrame") -> "pd.DataFrame":
     """Rank the varied parameters by what they did to validation accuracy, measured against chance.
 
     For each, the rows of `alone` are grouped by its value. The difference between the best and the worst mean
-    is compared with the standard deviation over seeds (pooled over values): how often would k means of as
-    many seeds lie as far apart if the parameter did nothing? That is Tukey's studentised range, simulated
-    here for groups of unequal size. Parameters are tested together, so one "matters" only below 0.05 divided
-    by their number (Bonferroni).
+    is compared with the standard deviation over seeds: how often would k means of as many seeds lie as far
+    apart if the parameter did nothing? That is Tukey's studentised range, simulated here for groups of
+    unequal size. The deviation is taken to be the same at all points and is pooled over them, for a few seeds
+    of one point say little. Parameters are tested together, so one "matters" only below 0.05 divided by their
+    number (Bonferroni).
 
     Parameters
     ----------
@@ -119,11 +120,11 @@ def what_mattered(table: "pd.DataFrame") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    found = []
+    found, spread = [], _over_seeds(table)
     for name in varied(table):
         groups = grouped(table, name)
         if len(groups) > 1:
-            found.append({"parameter": name} | _difference(groups))
+            found.append({"parameter": name} | _difference(groups, *spread))
     ranked = pd.DataFrame(
         found, columns=["parameter", "values", "best", "worst", "difference", "spread", "p"]
     )
@@ -140,29 +141,34 @@ def what_mattered(table: "pd.DataFrame") -> "pd.DataFrame":
     return ranked
 
 
-def _difference(groups: list[tuple[Any, np.ndarray]]) -> dict[str, Any]:
+def _over_seeds(table: "pd.DataFrame") -> tuple[float, int]:
+    """Give the standard deviation over seeds, pooled over all points, and its degrees of freedom."""
+    done = table[(table["state"] == "done").to_numpy()]
+    points = done.groupby([done[name].map(str) for name in varied(table)])["val_accuracy"]
+    degrees = len(done) - points.ngroups
+    squares = ((done["val_accuracy"] - points.transform("mean")) ** 2).sum()
+    return (float(np.sqrt(squares / degrees)) if degrees else np.nan), degrees
+
+
+def _difference(groups: list[tuple[Any, np.ndarray]], spread: float, degrees: int) -> dict[str, Any]:
     means = [accuracies.mean() for _, accuracies in groups]
-    result = {
+    difference = max(means) - min(means)
+    noise = _luck([len(accuracies) for _, accuracies in groups], degrees)
+    return {
         "values": len(groups),
         "best": groups[int(np.argmax(means))][0],
         "worst": groups[int(np.argmin(means))][0],
-        "difference": max(means) - min(means),
+        "difference": difference,
+        "spread": spread,
+        "p": float(np.mean(np.ptp(noise, axis=1) * spread >= difference)) if degrees else np.nan,
     }
-    sizes = [len(accuracies) for _, accuracies in groups]
-    if max(sizes) < 2:
-        return result | {"spread": np.nan, "p": np.nan}
-    spread = _pooled(*(accuracies[np.newaxis] for _, accuracies in groups))
+
+
+def _luck(sizes: list[int], degrees: int, trials: int = 50_000) -> np.ndarray:
+    """Simulate means (trials, groups) of so many seeds each, in units of a deviation known that well only."""
     rng = np.random.default_rng(0)
-    noise = [rng.standard_normal((50_000, size)) for size in sizes]
-    ranges = np.ptp([group.mean(axis=1) for group in noise], axis=0)
-    p = float(np.mean(ranges * spread >= result["difference"] * _pooled(*noise)))
-    return result | {"spread": float(spread[0]), "p": p}
-
-
-def _pooled(*groups: np.ndarray) -> np.ndarray:
-    """Give the standard deviation within groups (trials, seeds), over groups, for each trial."""
-    squares = sum(((group - group.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) for group in groups)
-    return np.sqrt(squares / (sum(group.shape[1] for group in groups) - len(groups)))
+    means = rng.standard_normal((trials, len(sizes))) / np.sqrt(sizes)
+    return means / np.sqrt(rng.chisquare(max(degrees, 1), (trials, 1)) / max(degrees, 1))
 
 
 def sentences(ranked: "pd.DataFrame") -> dict[str, str]:
@@ -171,7 +177,7 @@ def sentences(ranked: "pd.DataFrame") -> dict[str, str]:
     def named(rows: "pd.DataFrame", with_size: bool) -> str:
         said = [
             f"{row.parameter.replace('_', ' ')}"
-            + f" ({100 * row.difference:.1f} points between {_short(row.worst)} and {_short(row.best)})"
+            + f" ({100 * row.difference:.1f} points between {written(row.worst)} and {written(row.best)})"
             * with_size
             for row in rows.itertuples()
         ]
@@ -200,7 +206,11 @@ def crossed(table: "pd.DataFrame") -> list[tuple[str, str]]:
 
 
 def interaction(table: "pd.DataFrame", a: str, b: str) -> dict[str, Any]:
-    """Tell whether the best value of a parameter depends on the value of another.
+    """Tell whether what a parameter does depends on the value of another, or on luck alone.
+
+    Were the two independent, each mean would be the sum of a row's and a column's effect. The largest
+    deviation from such sums is compared with those that the spread over seeds makes by chance (simulated).
+    Only combinations of which no cell is missing take part.
 
     Returns
     -------
@@ -208,18 +218,44 @@ def interaction(table: "pd.DataFrame", a: str, b: str) -> dict[str, Any]:
         a and b, and for a report the sentence.
     """
     rows = alone(table, a, b)
-    means = rows.groupby([rows[a].map(str), rows[b].map(str)])["val_accuracy"].mean().unstack()
-    best = means.idxmax()  # of `a`, for each value of `b`
+    cells = rows.groupby([rows[a].map(str), rows[b].map(str)])["val_accuracy"].apply(np.array).unstack()
+    while cells.isna().to_numpy().any():  # leave out the value with the largest share of missing cells
+        missing = [cells.isna().mean(axis=axis) for axis in (0, 1)]
+        axis = int(missing[1].max() >= missing[0].max())
+        cells = cells.drop(missing[axis].idxmax(), axis=1 - axis)
+    names = [name.replace("_", " ") for name in (a, b)]
+    found = {"crossed": ", ".join(names)}
+    if min(cells.shape, default=0) < 2:
+        return found | {"interaction_sentence": f"Too few combinations of {' and '.join(names)} are done."}
+    groups = [cells.iat[i, j] for i in range(cells.shape[0]) for j in range(cells.shape[1])]
+    means = np.array([group.mean() for group in groups]).reshape(cells.shape)
+    best = cells.index[means.argmax(axis=0)]  # of `a`, for each value of `b`
     where = ", ".join(
-        f"{_short(value)} where {b.replace('_', ' ')} is {other}" for other, value in best.items()
+        f"{written(value)} where {names[1]} is {other}"
+        for other, value in zip(cells.columns, best, strict=True)
     )
-    same = best.nunique() == 1
-    verdict = (
-        f"The best {a.replace('_', ' ')} is {best.iloc[0]}, whatever the {b.replace('_', ' ')}."
-        if same
-        else f"The best {a.replace('_', ' ')} depends on the {b.replace('_', ' ')}: {where}."
+    same = f"it is best at {best[0]} whatever the {names[1]}" if len(set(best)) == 1 else f"best: {where}"
+    size = float(np.abs(_not_additive(means)).max())
+    verdict = f"The largest deviation from a sum of two effects is {100 * size:.1f} points"
+    spread, degrees = _over_seeds(table)
+    if not degrees:
+        return found | {"interaction_sentence": f"{verdict}; one seed a point cannot tell it from chance."}
+    luck = _luck([len(group) for group in groups], degrees).reshape(-1, *cells.shape)
+    p = np.mean(np.abs(_not_additive(luck)).max(axis=(1, 2)) * spread >= size)
+    told = "more than seeds can explain" if p < 0.05 else "not to be told from the difference between seeds"
+    depends = "depends" if p < 0.05 else "cannot be shown to depend"
+    sentence = f"What the {names[0]} does {depends} on the {names[1]}; {same}. {verdict}, {told}."
+    return found | {"interaction_sentence": sentence}
+
+
+def _not_additive(means: np.ndarray) -> np.ndarray:
+    """Give what is left of means (..., rows, columns) without the effects of row and column."""
+    return (
+        means
+        - means.mean(axis=-1, keepdims=True)
+        - means.mean(axis=-2, keepdims=True)
+        + means.mean(axis=(-2, -1), keepdims=True)
     )
-    return {"crossed": f"{a}, {b}".replace("_", " "), "interaction_sentence": verdict}
 
 
 def ranking(table: "pd.DataFrame") -> "pd.DataFrame":
@@ -242,7 +278,7 @@ def ranking(table: "pd.DataFrame") -> "pd.DataFrame":
         own = {name: rows[name].iloc[0] for name in names if str(rows[name].iloc[0]) != usual.get(name)}
         found.append(
             {
-                "point": ", ".join(f"{name.replace('_', ' ')} {_short(v)}" for name, v in own.items())
+                "point": ", ".join(f"{name.replace('_', ' ')} {written(v)}" for name, v in own.items())
                 or "base",
                 "accuracy": rows["val_accuracy"].mean(),
                 "spread": rows["val_accuracy"].std(),
@@ -267,12 +303,15 @@ def readable(frame: "pd.DataFrame") -> "pd.DataFrame":
             shown[name] = [f"{v:.1f}" for v in shown[name]]
         else:
             shown[name] = [
-                f"{v:,}" if name == "parameters" and isinstance(v, int) else _short(v) for v in shown[name]
+                f"{v:,}" if name == "parameters" and isinstance(v, int) else written(v) for v in shown[name]
             ]
     return shown
 
 
-def _short(value: Any) -> str:
+def written(value: Any) -> str:
+    """Write a parameter's value shortly: 0.3, 1e-4, all."""
+    if isinstance(value, float) and 0 < value == float(f"{value:.0e}") < 1e-3:
+        return f"{value:.0e}".replace("e-0", "e-")
     if isinstance(value, float):
         return f"{value:g}"
     return "all" if value is None else str(value).replace("_", " ")

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from fer_lib.effects import alone, grouped, of_base, ordered, varied
+from fer_lib.effects import alone, grouped, of_base, ordered, varied, written
 from fer_lib.files import atomic_path, sha256_of_file
 from fer_lib.overfitting import Onset, smooth
 from fer_lib.overfitting import gap as generalisation_gap
@@ -525,7 +525,7 @@ def effects(table: "pd.DataFrame", names: Sequence[str] | None = None, columns: 
             ax.errorbar(
                 place + 0.08, group.mean(), deviation, fmt="o", color=colour, markersize=4.5, linewidth=1.5
             )
-        shown = [_value(value) for value in values]
+        shown = [written(value) for value in values]
         ax.set_xticks(range(len(values)), shown, fontsize=8 if sum(map(len, shown)) < 24 else 7)
         for label, value in zip(ax.get_xticklabels(), values, strict=True):
             if value in usual:
@@ -570,8 +570,8 @@ def interaction(table: "pd.DataFrame", a: str, b: str) -> Figure:
         annot=np.array(notes),
         fmt="",
         annot_kws={"fontsize": 8},
-        xticklabels=[_value(value) for value in columns],
-        yticklabels=[_value(value) for value in rows],
+        xticklabels=[written(value) for value in columns],
+        yticklabels=[written(value) for value in rows],
     )
     ax.tick_params(axis="y", rotation=0)
     ax.set(xlabel=b.replace("_", " "), ylabel=a.replace("_", " "))
@@ -586,17 +586,6 @@ def interaction(table: "pd.DataFrame", a: str, b: str) -> Figure:
 
 def _percent(value: float, _: Any = None) -> str:
     return f"{100 * value:.0f} %"
-
-
-def _value(value: Any) -> str:
-    """Write a parameter's value shortly: 0.3, 1e-4, all."""
-    if isinstance(value, float):
-        return (
-            f"{value:.0e}".replace("e-0", "e-")
-            if value == float(f"{value:.0e}") < 1e-3 and value
-            else f"{value:g}"
-        )
-    return "all" if value is None else str(value)
 
 
 def _cell(values: np.ndarray) -> str:

@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fer_lib import models
 from fer_lib.files import (
     UsageError,
     atomic_path,
@@ -143,8 +144,12 @@ def _read_run(run_dir: Path) -> dict[str, Any]:
 
 
 def _model(run: dict[str, Any]) -> dict[str, str]:
-    """Name the chosen model by what it is, and its file without the time of the run."""
-    facts = {}
+    """Name the network as its module does, the model by its digest, and its file without the time."""
+    try:
+        titles = models.title(run["parameters"]["training"]["model"])
+    except (KeyError, TypeError, UsageError):  # not trained yet, or a network that is no more
+        titles = {"section": "Section 5", "title": "Network"}
+    facts = {f"model.{key}": text for key, text in titles.items()}
     if isinstance(file := run.get("model_file"), str):
         facts["model.file"] = re.sub(r"_timestamp_\d+\.keras$", "_timestamp_<unix time>.keras", file)
     try:

@@ -67,8 +67,12 @@ def test_where_nothing_has_an_effect_chance_is_seldom_taken_for_one():
     """The p-value is one: below 0.05 in five of a hundred studies in which the parameter does nothing."""
     rng, small = np.random.default_rng(1), 0
     for _ in range(100):
-        groups = [(value, rng.normal(0.7, 0.02, size)) for value, size in enumerate((3, 3, 2, 3))]
-        small += effects._difference(groups)["p"] < 0.05
+        rows = [
+            {"run": "", "x": x, "y": y, "seed": seed, "base": x == y == 0, "state": "done",
+             "val_accuracy": rng.normal(0.7, 0.02)}
+            for x, y in ((0, 0), (1, 0), (2, 0), (3, 0), (0, 1)) for seed in range(2 + (x != 2))
+        ]  # fmt: skip
+        small += effects.what_mattered(pd.DataFrame(rows)).set_index("parameter").loc["x", "p"] < 0.05
     assert 1 <= small <= 12
 
 
@@ -79,7 +83,8 @@ def test_the_simulated_range_is_tukey_s():
         (1, np.array([0.73, 0.75, 0.73])),
         (2, np.array([0.7, 0.74, 0.72])),
     ]
-    found = effects._difference(groups)
+    within = np.concatenate([values - values.mean() for _, values in groups])
+    found = effects._difference(groups, np.sqrt((within**2).sum() / 6), 6)
     q = found["difference"] / found["spread"] * np.sqrt(3)
     assert found["p"] == pytest.approx(stats.studentized_range.sf(q, 3, 6), abs=0.01)
     assert (found["best"], found["worst"]) == (1, 0)
@@ -122,12 +127,33 @@ def test_pairs_that_were_crossed_are_found_and_told(table):
     assert effects.crossed(table) == [("learning_rate", "dropout")]
     said = effects.interaction(table, "learning_rate", "dropout")
     assert said["crossed"] == "learning rate, dropout"
-    assert said["interaction_sentence"].startswith("The best learning rate is 0.001, whatever the dropout")
+    assert "cannot be shown to depend on the dropout" in said["interaction_sentence"]
+    assert "best at 0.001 whatever the dropout" in said["interaction_sentence"]
     opposite = table.copy()
     twisted = (opposite["dropout"] == 0.5) & (opposite["learning_rate"] == 3e-3)
-    opposite.loc[twisted, "val_accuracy"] = 0.9
+    opposite.loc[twisted, "val_accuracy"] += 0.2
     sentence = effects.interaction(opposite, "learning_rate", "dropout")["interaction_sentence"]
-    assert "depends on the dropout" in sentence and "0.003 where dropout is 0.5" in sentence
+    assert "does depends on the dropout" in sentence and "0.003 where dropout is 0.5" in sentence
+    assert "more than seeds can explain" in sentence
+    one = effects.interaction(opposite[opposite["seed"] == 0], "learning_rate", "dropout")
+    assert "one seed a point" in one["interaction_sentence"]
+    few = opposite[~(twisted & (opposite["dropout"] == 0.5))]
+    few = few[few["learning_rate"].isin([1e-3, 3e-3]) & few["dropout"].isin([0.3, 0.5])]
+    assert "Too few" in effects.interaction(few, "learning_rate", "dropout")["interaction_sentence"]
+
+
+def test_where_effects_add_up_an_interaction_is_seldom_found():
+    """One study in twenty, or so, though the two parameters do something each."""
+    rng, told = np.random.default_rng(2), 0
+    for _ in range(60):
+        rows = [
+            {"run": "", "x": x, "y": y, "seed": seed, "base": x == y == 0, "state": "done",
+             "val_accuracy": 0.6 + 0.05 * x + 0.1 * y + rng.normal(0, 0.02)}
+            for x in (0, 1, 2) for y in (0, 1) for seed in (0, 1, 2)
+        ]  # fmt: skip
+        sentence = effects.interaction(pd.DataFrame(rows), "x", "y")["interaction_sentence"]
+        told += "more than seeds" in sentence
+    assert told <= 9
 
 
 def test_facts_and_ranking(table):

@@ -28,6 +28,15 @@ def image_size(name: str) -> int:
     return _module(name).IMAGE_SIZE
 
 
+def title(name: str) -> dict[str, str]:
+    """Give section (of the assignment) and title of a network, as its report has them."""
+    module = _module(name)
+    return {
+        "section": getattr(module, "SECTION", "beyond the assignment"),
+        "title": getattr(module, "TITLE", "Network"),
+    }
+
+
 def build(name: str, **options: Any) -> Any:
     """Build a network by name, refusing more parameters than the assignment allows.
 

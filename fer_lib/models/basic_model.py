@@ -5,6 +5,7 @@ from typing import Any
 from fer_lib.augmentation import augmentation_layers
 
 IMAGE_SIZE = 64
+SECTION, TITLE = "Section 5", "Initial network"  # of its report
 
 
 def build(
