@@ -230,8 +230,8 @@ class Run:
         """Close the stage: its outputs with their digests, and how long it took."""
         outputs = {self._key(path): sha256_of_file(path) for path in sorted(self._written)}
         outputs["metrics.json"] = self._metrics_digest(self.stage)
-        seconds = round(time.perf_counter() - self._clock, 1)
         begun = self.document["stages"][self.stage]
+        seconds = round(begun["spent"] + time.perf_counter() - self._clock, 1)
         for key in set(begun.get("replaces", [])) & set(self._files()):
             if key not in outputs:  # of an earlier execution, with other data perhaps
                 (self.path / key).unlink()
@@ -445,9 +445,19 @@ def begin(stage: str, chosen: Any) -> Run:
             path.unlink()
     kept = {key: value for key, value in run.metrics.items() if not key.startswith(STAGES[stage].prefixes)}
     write_json(run.path / "metrics.json", kept)
+    spent, state = 0.0, run.path / "checkpoints" / "state.npz"
+    if stage == "training" and state.exists():  # an interrupted training goes on; what it took so far counts
+        spent = before.get("spent", 0.0) + max(state.stat().st_mtime - before.get("begun", LATEST), 0.0)
     replaces = sorted(before.get("outputs", before.get("replaces", [])))
     place = {"git": git_state(), "machine": machine()}
-    run._set_stage(stage, {"status": "running", "inputs": inputs, "replaces": replaces} | place)
+    running = {
+        "status": "running",
+        "inputs": inputs,
+        "replaces": replaces,
+        "begun": time.time(),
+        "spent": spent,
+    }
+    run._set_stage(stage, running | place)
     run.update(versions=versions(), **place)
     print(f"{run.name}")
     return run
@@ -548,7 +558,8 @@ def _document(run: Run) -> dict[str, Any]:
     return document
 
 
-_OPTIONAL = {"inputs": dict, "outputs": dict, "replaces": list, "notebook": str | None}  # of a stage
+_OPTIONAL = {"inputs": dict, "outputs": dict, "replaces": list, "notebook": str | None}
+_OPTIONAL |= {"begun": int | float, "spent": int | float}  # of a stage
 
 
 def every() -> list[tuple[Run, dict[str, Any]]]:

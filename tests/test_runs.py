@@ -500,6 +500,20 @@ def test_a_stage_begun_again_keeps_its_checkpoints_only_for_the_same_inputs(face
     assert not checkpoint.exists()
 
 
+def test_the_time_of_an_interrupted_training_counts_until_its_last_whole_epoch(faces):
+    run = runs.begin("training", settings("training", data=str(faces)))
+    state = run.path / "checkpoints" / "state.npz"
+    for seconds in (100, 20):  # interrupted twice
+        state.parent.mkdir(exist_ok=True)
+        state.write_bytes(b"state")
+        begun = run.document["stages"]["training"]["begun"]
+        os.utime(state, (begun + seconds, begun + seconds))
+        run = runs.begin("training", settings("training", run, data=str(faces)))
+    run.finish()
+    entry = run.document["stages"]["training"]
+    assert 120 <= entry["seconds"] < 125 and not {"begun", "spent"} & set(entry)
+
+
 def test_a_finished_stage_begun_again_starts_afresh(faces):
     """It is executed because an output was damaged: nothing of it may be trusted."""
     run = train(faces)
