@@ -1,5 +1,6 @@
 """What the parameters of a study did: the rows of one alone, and whether chance could have done the same."""
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -164,7 +165,7 @@ def _difference(groups: list[tuple[Any, np.ndarray]], spread: float, degrees: in
     }
 
 
-def _luck(sizes: list[int], degrees: int, trials: int = 50_000) -> np.ndarray:
+def _luck(sizes: Sequence[int] | np.ndarray, degrees: int, trials: int = 50_000) -> np.ndarray:
     """Simulate means (trials, groups) of so many seeds each, in units of a deviation known that well only."""
     rng = np.random.default_rng(0)
     means = rng.standard_normal((trials, len(sizes))) / np.sqrt(sizes)
@@ -218,34 +219,37 @@ def interaction(table: "pd.DataFrame", a: str, b: str) -> dict[str, Any]:
         a and b, and for a report the sentence.
     """
     rows = alone(table, a, b)
-    cells = rows.groupby([rows[a].map(str), rows[b].map(str)])["val_accuracy"].apply(np.array).unstack()
-    while cells.isna().to_numpy().any():  # leave out the value with the largest share of missing cells
-        missing = [cells.isna().mean(axis=axis) for axis in (0, 1)]
-        axis = int(missing[1].max() >= missing[0].max())
-        cells = cells.drop(missing[axis].idxmax(), axis=1 - axis)
+    cells = rows.groupby([rows[name].map(written) for name in (a, b)])["val_accuracy"].apply(np.array)
+    cells = _complete(cells.unstack())
     names = [name.replace("_", " ") for name in (a, b)]
     found = {"crossed": ", ".join(names)}
     if min(cells.shape, default=0) < 2:
         return found | {"interaction_sentence": f"Too few combinations of {' and '.join(names)} are done."}
-    groups = [cells.iat[i, j] for i in range(cells.shape[0]) for j in range(cells.shape[1])]
-    means = np.array([group.mean() for group in groups]).reshape(cells.shape)
-    best = cells.index[means.argmax(axis=0)]  # of `a`, for each value of `b`
-    where = ", ".join(
-        f"{written(value)} where {names[1]} is {other}"
-        for other, value in zip(cells.columns, best, strict=True)
-    )
-    same = f"it is best at {best[0]} whatever the {names[1]}" if len(set(best)) == 1 else f"best: {where}"
+    means = cells.map(np.mean).to_numpy(float)
+    best = list(cells.index[means.argmax(axis=0)])  # of `a`, for each value of `b`
+    where = (f"{x} where {names[1]} is {y}" for x, y in zip(best, cells.columns, strict=True))
+    alike = len(set(best)) == 1
+    same = f"it is best at {best[0]} whatever the {names[1]}" if alike else f"best: {', '.join(where)}"
     size = float(np.abs(_not_additive(means)).max())
     verdict = f"The largest deviation from a sum of two effects is {100 * size:.1f} points"
     spread, degrees = _over_seeds(table)
     if not degrees:
         return found | {"interaction_sentence": f"{verdict}; one seed a point cannot tell it from chance."}
-    luck = _luck([len(group) for group in groups], degrees).reshape(-1, *cells.shape)
+    luck = _luck(cells.map(len).to_numpy().ravel(), degrees).reshape(-1, *cells.shape)
     p = np.mean(np.abs(_not_additive(luck)).max(axis=(1, 2)) * spread >= size)
     told = "more than seeds can explain" if p < 0.05 else "not to be told from the difference between seeds"
     depends = "depends" if p < 0.05 else "cannot be shown to depend"
     sentence = f"What the {names[0]} does {depends} on the {names[1]}; {same}. {verdict}, {told}."
     return found | {"interaction_sentence": sentence}
+
+
+def _complete(cells: "pd.DataFrame") -> "pd.DataFrame":
+    """Leave out rows and columns, the emptiest first, until no cell is missing."""
+    while cells.isna().to_numpy().any():
+        missing = [cells.isna().mean(axis=axis) for axis in (0, 1)]  # of columns, of rows
+        axis = int(missing[1].max() >= missing[0].max())
+        cells = cells.drop(missing[axis].idxmax(), axis=1 - axis)
+    return cells
 
 
 def _not_additive(means: np.ndarray) -> np.ndarray:

@@ -450,14 +450,8 @@ def begin(stage: str, chosen: Any) -> Run:
         spent = before.get("spent", 0.0) + max(state.stat().st_mtime - before.get("begun", LATEST), 0.0)
     replaces = sorted(before.get("outputs", before.get("replaces", [])))
     place = {"git": git_state(), "machine": machine()}
-    running = {
-        "status": "running",
-        "inputs": inputs,
-        "replaces": replaces,
-        "begun": time.time(),
-        "spent": spent,
-    }
-    run._set_stage(stage, running | place)
+    running = {"status": "running", "inputs": inputs, "replaces": replaces}
+    run._set_stage(stage, running | place | {"begun": time.time(), "spent": spent})
     run.update(versions=versions(), **place)
     print(f"{run.name}")
     return run
@@ -558,8 +552,14 @@ def _document(run: Run) -> dict[str, Any]:
     return document
 
 
-_OPTIONAL = {"inputs": dict, "outputs": dict, "replaces": list, "notebook": str | None}
-_OPTIONAL |= {"begun": int | float, "spent": int | float}  # of a stage
+_OPTIONAL = {  # of a stage
+    "inputs": dict,
+    "outputs": dict,
+    "replaces": list,
+    "begun": int | float,
+    "spent": int | float,
+    "notebook": str | None,
+}
 
 
 def every() -> list[tuple[Run, dict[str, Any]]]:
