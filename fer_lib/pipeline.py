@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
 from fer_lib import params, runs
 from fer_lib.files import UsageError, atomic_path, leftovers
@@ -17,6 +17,7 @@ from fer_lib.quiet import stderr_to
 
 # What TensorFlow shares an operation out to, how many operations it does at once, and numpy's BLAS.
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+KERNEL_LOG = "notebooks/kernel.log"  # what kernels write to standard error
 
 
 class KernelDied(UsageError):
@@ -103,6 +104,7 @@ def execute(run: runs.Run, stages: Collection[str] = ()) -> None:
     with exclusive(run.path), ExitStack() as settings:
         for name in THREADS if isinstance(threads, int) else ():
             settings.enter_context(environment(name, str(threads)))
+        _await_orphan(run)
         _tidy(run)
         stages = stages or run.stages
         total = len(stages)
@@ -115,6 +117,26 @@ def execute(run: runs.Run, stages: Collection[str] = ()) -> None:
             clock = time.perf_counter()
             _execute_stage(run, stage)
             print(f"{label:<24} {time.perf_counter() - clock:.0f} s", flush=True)
+
+
+def _await_orphan(run: runs.Run, patience: float = 60) -> None:
+    """Wait for a kernel whose parent was killed: it sees that within seconds, and writes on until then.
+
+    It holds the lock of its log, which is its standard error, as long as it lives.
+
+    Raises
+    ------
+    UsageError
+        If it lives on for `patience` seconds.
+    """
+    if not (log := run.path / KERNEL_LOG).exists():
+        return
+    clock = time.monotonic()
+    with open(log, "ab") as handle:
+        while not lock(handle):
+            if time.monotonic() > clock + patience:
+                raise UsageError(f"{run.name}: a kernel of an earlier process is still at work; end it first")
+            time.sleep(0.1)
 
 
 def _tidy(run: runs.Run) -> None:
@@ -131,13 +153,14 @@ def _execute_stage(run: runs.Run, stage: str) -> None:
     executed = run.path / "notebooks" / f"{runs.STAGES[stage].notebook}.ipynb"
     executed.parent.mkdir(exist_ok=True)
     values = run.document["parameters"][stage] | {"run": str(run.path)}
-    log = executed.with_name("kernel.log")
+    log = run.path / KERNEL_LOG
     with (
         TemporaryDirectory(prefix="fer-") as folder,
         stderr_to(log),
         _progress_lines(),
         atomic_path(executed) as temporary,
     ):
+        lock(2)  # the kernel inherits it with standard error, and holds it even when this process is killed
         # Sockets in a folder of their own: several runs at once would race for TCP ports.
         sockets = {"transport": "ipc", "ip": f"{folder}/k", "connection_file": f"{folder}/kernel.json"}
         try:
@@ -178,14 +201,21 @@ def _failure(stage: str, executed: Path, error: Any) -> str:
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Keep two processes from filling the same folder."""
+    with open(folder / ".lock", "w") as handle:
+        if not lock(handle):
+            raise UsageError(f"{folder.name}: another process is filling this folder; wait for it")
+        yield
+
+
+def lock(handle: IO[Any] | int) -> bool:
+    """Lock an open file for this process and those that inherit it; False where others have it locked."""
     import fcntl
 
-    with open(folder / ".lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"{folder.name}: another process is filling this folder; wait for it") from None
-        yield
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import pytest
 
 from fer_lib import pipeline, runs, trust
 from fer_lib.files import UsageError, read_json, sha256_of_file, write_json
+from fer_lib.quiet import stderr_to
 
 SMALL = ["--preset", "smoke", "-p", "train_samples=60", "-p", "epochs=3", "-p", "batch_size=16"]
 OF_THE_SOURCE = {"data.source", "data.digest", "data.verdict", "data.verdict_detail", "test.source"}
@@ -301,6 +302,28 @@ def test_two_processes_do_not_fill_one_run(pair):
     with pipeline.exclusive(pair.whole.path):
         done = fer(pair.results, "run", "--resume", pair.whole.name)
     assert done.returncode == 2 and "another process" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_an_orphaned_kernel_is_waited_for_before_its_temporary_files_are_removed(pair, tmp_path, monkeypatch):
+    """The parent of a kernel is killed; the kernel goes on writing until it sees that, or is ended."""
+    run = runs.Run(tmp_path / pair.whole.name)
+    shutil.copytree(pair.whole.path, run.path)
+    half_written = run.path / "checkpoints" / ".epoch_002-abcdefgh.keras"
+    script = f"import time; open({str(half_written)!r}, 'w').close(); time.sleep({{}})"
+
+    def kernel(seconds: float) -> subprocess.Popen:
+        with stderr_to(run.path / pipeline.KERNEL_LOG):
+            assert pipeline.lock(2)
+            return subprocess.Popen([sys.executable, "-c", script.format(seconds)])
+
+    monkeypatch.setattr(runs.Run, "stale_reason", lambda run, stage: None)
+    with kernel(2) as orphan:
+        pipeline.execute(run, ["training"])
+        assert orphan.poll() is not None and not half_written.exists()
+    with kernel(1000) as orphan:
+        with pytest.raises(UsageError, match="still at work"):
+            pipeline._await_orphan(run, 0.5)
+        orphan.kill()
 
 
 def test_a_cell_that_fails_is_named_and_the_notebook_kept(face_folder, tmp_path):
