@@ -386,27 +386,27 @@ def _csv(samples: dict[tuple[str, str], list[np.ndarray]]) -> str:
 
 def figure(document: dict[str, Any]) -> Any:
     """Time per training image of each way, and the share of sgemm's rate that each attains."""
-    from fer_lib import figures
+    from fer_lib import drawing
 
-    return figures.styled(_draw)(document)
+    return drawing.styled(_draw)(document)
 
 
 def _draw(document: dict[str, Any]) -> Any:
-    from fer_lib import figures
+    from fer_lib import drawing
 
     ways = document["ways"]
-    drawn, axes = figures._subplots(1, 2, 0.8 + 0.55 * len(ways), sharey=True, width_ratios=(3, 2))
+    drawn, axes = drawing.subplots(1, 2, 0.8 + 0.55 * len(ways), sharey=True, width_ratios=(3, 2))
 
     def bars(ax: Any, measures: Sequence[Callable[[dict], float]], text: Callable[..., str]) -> None:
         for place, (measure, alpha) in enumerate(zip(measures, (1.0, 0.45), strict=True)):
             values = [measure(way) for way in ways.values()]
             rows = np.arange(len(ways)) + 0.34 * place - 0.17
-            colours = [figures.VALIDATION if way["ours"] else figures.TRAINING for way in ways.values()]
+            colours = [drawing.VALIDATION if way["ours"] else drawing.TRAINING for way in ways.values()]
             texts = [text(name, place, value) for name, value in zip(ways, values, strict=True)]
             ax.bar_label(
                 ax.barh(rows, values, 0.32, color=colours, alpha=alpha), texts, padding=3, fontsize=8
             )
-        figures._bare(ax, ticks="y")
+        drawing.bare(ax, ticks="y")
         ax.spines["bottom"].set_visible(False)
         ax.set(xticks=[], xlim=(0, 1.5 * max(measure(way) for measure in measures for way in ways.values())))
 
@@ -416,7 +416,7 @@ def _draw(document: dict[str, Any]) -> Any:
         return f"{text}  {ratio['train'][how.lower()]:.1f}×" if ratio else f"{text} {how}"
 
     def share_text(name: str, place: int, value: float) -> str:
-        return figures._percent(value) + (("  training", "  evaluation")[place] if name == PLAIN else "")
+        return drawing.percent(value) + (("  training", "  evaluation")[place] if name == PLAIN else "")
 
     left, right = axes[0]
     bars(left, [lambda way: way["train"]["wall_ms"], lambda way: way["train"]["cpu_ms"]], time_text)

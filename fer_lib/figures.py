@@ -5,23 +5,29 @@ their names at their ends. `faces` is a `fer_lib.datasets.FaceDataset`; `history
 history.csv; tables are those of `fer_lib.evaluation`.
 """
 
-import functools
-import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
-import matplotlib.figure
 import numpy as np
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from fer_lib.effects import alone, grouped, of_base, ordered, varied, written
-from fer_lib.files import atomic_path, sha256_of_file
+from fer_lib.drawing import (
+    FAINT,
+    INK,
+    TRAINING,
+    VALIDATION,
+    WIDTH,
+    Figure,
+    bare,
+    class_colours,
+    percent,
+    styled,
+    subplots,
+)
 from fer_lib.overfitting import Onset, smooth
 from fer_lib.overfitting import gap as generalisation_gap
 
@@ -29,111 +35,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fer_lib.datasets import FaceDataset
-
-WIDTH = 6.3  # inches, the text width of the report
-INK, FAINT = "#222222", "#8A8A8A"
-TRAINING, VALIDATION = "#555555", "#B5432A"
-
-# Okabe and Ito's palette, which readers with any colour vision can tell apart; orange is darkened
-# for text and thin lines on white.
-CLASS_COLOURS = {
-    "neutral": "#6E7781",
-    "happy": "#D98C00",
-    "surprise": "#0072B2",
-    "sad": "#56B4E9",
-    "angry": "#D55E00",
-    "disgust": "#009E73",
-    "fear": "#CC79A7",
-}
-
-STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": FAINT,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "lines.linewidth": 1.8,
-    "lines.solid_capstyle": "round",
-    "image.cmap": "gray",
-    "image.composite_image": False,  # SVG would otherwise lose the strength of an overlay
-    "figure.dpi": 100,
-    "savefig.dpi": 150,
-    "svg.hashsalt": "fer_lab",  # otherwise element names are random
-    "svg.fonttype": "path",
-    "pdf.fonttype": 42,
-}
-
-
-class Figure(matplotlib.figure.Figure):
-    """A figure that looks alike wherever it is drawn; Jupyter shows it whatever backend is active."""
-
-    def draw(self, renderer: Any) -> None:  # noqa: D102
-        with matplotlib.rc_context(STYLE):  # ticks are chosen anew at each drawing
-            super().draw(renderer)
-
-    def _repr_png_(self) -> bytes:
-        with io.BytesIO() as buffer:
-            self.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
-            return buffer.getvalue()
-
-
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw in the common style and lay out once, so that all formats look alike."""
-
-    @functools.wraps(draw)
-    def drawn(*arguments: Any, **options: Any) -> Figure:
-        with matplotlib.rc_context(STYLE):
-            figure = draw(*arguments, **options)
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")
-            return figure
-
-    return drawn
-
-
-def _subplots(rows: int, columns: int, height: float, width: float = WIDTH, **options: Any):
-    """Make a figure of `width` by `height` inches and its (rows, columns) array of axes."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, **options)
-
-
-def save(figure: matplotlib.figure.Figure, path_stem: str | Path) -> dict[str, str]:
-    """Write `path_stem`.svg and .pdf without dates: the same figure gives the same bytes.
-
-    Returns
-    -------
-    SHA-256 (hexadecimal) by file name.
-
-    Raises
-    ------
-    UsageError
-        If the folder cannot be written to or the disk is full.
-    """
-    digests = {}
-    for kind, metadata in (("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
-        path = Path(f"{path_stem}.{kind}")
-        with matplotlib.rc_context(STYLE), atomic_path(path) as temporary:
-            figure.savefig(temporary, format=kind, metadata=metadata)
-        digests[path.name] = sha256_of_file(path)
-    return digests
-
-
-def class_colours(classes: Sequence[str]) -> list[str]:
-    """Give each class its colour: always the same for expressions, the next free one for other names."""
-    free = iter([c for name, c in CLASS_COLOURS.items() if name not in classes] * len(classes))
-    return [CLASS_COLOURS.get(name) or next(free) for name in classes]
-
 
 # Exploration
 
@@ -147,12 +48,12 @@ def counts(table: Mapping[str, Mapping[str, int]]) -> Figure:
     table : part -> class -> count, for example {"training": {"neutral": 1330, ...}, ...}.
     """
     classes = list(next(iter(table.values())))
-    figure, axes = _subplots(1, len(table), 0.5 + 0.25 * len(classes), sharex=True, sharey=True)
+    figure, axes = subplots(1, len(table), 0.5 + 0.25 * len(classes), sharex=True, sharey=True)
     for ax, (part, values) in zip(axes[0], table.items(), strict=True):
         bars = ax.barh(classes, [values[name] for name in classes], 0.7, color=class_colours(classes))
         ax.bar_label(bars, [f"{values[name]:,}" for name in classes], padding=3, fontsize=8)
         ax.set_title(f"{part}\n{sum(values.values()):,} images", loc="left")
-        _bare(ax, ticks="y")
+        bare(ax, ticks="y")
         ax.spines["bottom"].set_visible(False)
     # The numbers stand at the bars; they need some room to the right.
     axes[0, 0].set(xlim=(0, 1.45 * max(max(part.values()) for part in table.values())), xticks=[])
@@ -165,7 +66,7 @@ def gallery(faces: "FaceDataset", n: int = 10, seed: int = 0) -> Figure:
     """`n` faces of each class, drawn at random; a row a class."""
     rng = np.random.default_rng(seed)
     k = len(faces.classes)
-    figure, axes = _subplots(k, 1, k * ((WIDTH - 0.7) / n + 0.08))
+    figure, axes = subplots(k, 1, k * ((WIDTH - 0.7) / n + 0.08))
     for i, (ax, name) in enumerate(zip(axes[:, 0], faces.classes, strict=True)):
         members = np.flatnonzero(faces.labels == i)
         chosen = rng.permutation(members)[:n]
@@ -181,7 +82,7 @@ def mean_faces(faces: "FaceDataset") -> Figure:
     """Mean face of each class, and the standard deviation at each pixel, in grey levels (0 to 255)."""
     k = len(faces.classes)
     width = min(WIDTH, 1.8 + 1.3 * k)
-    figure, axes = _subplots(2, k, 0.4 + 2 * (width - 1.7) / k, width)
+    figure, axes = subplots(2, k, 0.4 + 2 * (width - 1.7) / k, width)
     groups = [faces.images[faces.labels == i].astype(np.float32) for i in range(k)]
     rows = (("mean", np.mean, "gray"), ("standard\ndeviation", np.std, "magma"))
     for row, (name, statistic, cmap) in zip(axes, rows, strict=True):
@@ -201,7 +102,7 @@ def mean_faces(faces: "FaceDataset") -> Figure:
 def brightness(faces: "FaceDataset") -> Figure:
     """Distribution of brightness (mean) and contrast (standard deviation) of the images of each class."""
     k = len(faces.classes)
-    figure, axes = _subplots(1, 2, 0.7 + 0.55 * k, sharey=True)
+    figure, axes = subplots(1, 2, 0.7 + 0.55 * k, sharey=True)
     flat = faces.images.reshape(len(faces.images), -1)
     measures = (
         ("brightness: mean of an image", flat.mean(axis=1)),
@@ -221,7 +122,7 @@ def brightness(faces: "FaceDataset") -> Figure:
         ax.set_xlabel(f"{name} (grey levels)")
         ax.set_yticks(-np.arange(k), faces.classes)
         ax.set_ylim(-k + 0.9, 1.0)
-        _bare(ax, ticks="both")
+        bare(ax, ticks="both")
     return figure
 
 
@@ -268,7 +169,7 @@ def augmentation(originals: np.ndarray, augmented: np.ndarray) -> Figure:
     augmented : (n, k, height, width) or (n, k, height, width, 1), grey levels.
     """
     n, k = augmented.shape[:2]
-    figure, axes = _subplots(n, k + 1, n * WIDTH / (k + 1) + 0.25)
+    figure, axes = subplots(n, k + 1, n * WIDTH / (k + 1) + 0.25)
     for row, original, versions in zip(axes, originals, augmented, strict=True):
         for ax, image in zip(row, (original, *versions), strict=True):
             _show(ax, np.squeeze(image))
@@ -300,7 +201,7 @@ def accuracy(history: Mapping[str, Any], onset: Onset, window: int = 5) -> Figur
     figure, ax = _training_axes(values, onset, "accuracy", "accuracy {:.1%}")
     _curve(ax, history["accuracy"], "training", TRAINING)
     _curve(ax, smooth(values, window), "validation\n(thin: each epoch)", VALIDATION)
-    ax.yaxis.set_major_formatter(_percent)
+    ax.yaxis.set_major_formatter(percent)
     _name_curves(ax)
     return figure
 
@@ -327,10 +228,10 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     totals = matrix.sum(axis=1, keepdims=True)
     shares = matrix / np.maximum(totals, 1)
     size = min(WIDTH, 1.3 + 0.95 * k)
-    figure, axes = _subplots(1, 1, size * 0.8, size)
+    figure, axes = subplots(1, 1, size * 0.8, size)
     ax = axes[0, 0]
     notes = [
-        [f"{_percent(s)}\n{n:,}" for s, n in zip(*row, strict=True)]
+        [f"{percent(s)}\n{n:,}" for s, n in zip(*row, strict=True)]
         for row in zip(shares, matrix, strict=True)
     ]
     seaborn.heatmap(
@@ -349,7 +250,7 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     )
     ax.tick_params(axis="y", rotation=0)
     ax.set(xlabel="predicted", ylabel="true (images)")
-    _bare(ax, ticks="both")
+    bare(ax, ticks="both")
     ax.spines[:].set_visible(False)
     return figure
 
@@ -357,7 +258,7 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
 @styled
 def per_class(table: "pd.DataFrame") -> Figure:
     """Precision, recall and F1 of each class with 95 % intervals, from `evaluation.per_class`."""
-    figure, axes = _subplots(1, 3, 0.65 + 0.42 * len(table), sharex=True, sharey=True)
+    figure, axes = subplots(1, 3, 0.65 + 0.42 * len(table), sharex=True, sharey=True)
     names = list(table["class"])
     titles = {"precision": "precision", "recall": "recall", "f1": "F1 score"}
     for ax, (key, title) in zip(axes[0], titles.items(), strict=True):
@@ -370,7 +271,7 @@ def per_class(table: "pd.DataFrame") -> Figure:
 @styled
 def calibration(table: "pd.DataFrame") -> Figure:
     """Reliability diagram with 95 % intervals, and the images per bin, from `evaluation.calibration`."""
-    figure, axes = _subplots(2, 1, 4.2, 4.2, sharex=True, height_ratios=(3, 1))
+    figure, axes = subplots(2, 1, 4.2, 4.2, sharex=True, height_ratios=(3, 1))
     (ax,), (below,) = axes
     full = table[table["count"] > 0]
     ax.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
@@ -380,7 +281,7 @@ def calibration(table: "pd.DataFrame") -> Figure:
     ax.scatter(full["confidence"], full["accuracy"], color=VALIDATION, s=28, zorder=3)
     left = float(full["low"].min())
     ax.set(xlim=(left, 1.0), ylim=(0, 1.02), ylabel="accuracy")
-    ax.yaxis.set_major_formatter(_percent)
+    ax.yaxis.set_major_formatter(percent)
     ax.text(0.03, 0.93, "too cautious", color=FAINT, fontsize=8, transform=ax.transAxes)
     ax.text(0.97, 0.04, "too confident", color=FAINT, fontsize=8, ha="right", transform=ax.transAxes)
     bars = below.bar(
@@ -389,7 +290,7 @@ def calibration(table: "pd.DataFrame") -> Figure:
     below.bar_label(bars, [f"{count:,}" for count in full["count"]], padding=1, fontsize=8)
     below.set(xlabel="confidence (largest probability)", ylabel="images", yticks=[])
     below.set_ylim(0, 1.3 * full["count"].max())
-    below.xaxis.set_major_formatter(_percent)
+    below.xaxis.set_major_formatter(percent)
     below.spines["left"].set_visible(False)
     return figure
 
@@ -408,7 +309,7 @@ def mistakes(
     """
     columns, count = 6, min(n, len(images))
     rows = max(1, math.ceil(count / columns))
-    figure, axes = _subplots(rows, columns, rows * 1.45)
+    figure, axes = subplots(rows, columns, rows * 1.45)
     for ax in axes.flat[count:]:
         ax.set_axis_off()
     for ax, image, *case in zip(axes.flat[:count], images, labels, probabilities, strict=False):
@@ -440,7 +341,7 @@ def attention(
     right = probabilities.argmax(axis=1) == labels
     groups = {"right": np.flatnonzero(right)[:n], "wrong": np.flatnonzero(~right)[:n]}
     groups = {name: chosen for name, chosen in groups.items() if len(chosen)}
-    figure, axes = _subplots(2 * len(groups), n, 2.5 * len(groups))
+    figure, axes = subplots(2 * len(groups), n, 2.5 * len(groups))
     for ax in axes.flat:
         ax.set_axis_off()
     for (name, chosen), faces, overlays in zip(groups.items(), axes[::2], axes[1::2], strict=True):
@@ -470,7 +371,7 @@ def factors(tables: Mapping[str, "pd.DataFrame"], overall: float) -> Figure:
     # Panels of like length share a row, so that little space is left over.
     ordered = sorted(tables.items(), key=lambda item: -len(item[1]))
     heights = [len(table) + 1.6 for _, table in ordered[::2]]
-    figure, axes = _subplots(len(heights), 2, 0.4 + 0.21 * sum(heights), sharex=True, height_ratios=heights)
+    figure, axes = subplots(len(heights), 2, 0.4 + 0.21 * sum(heights), sharex=True, height_ratios=heights)
     for ax in axes.flat[len(ordered) :]:
         ax.set_axis_off()
     for i, (ax, (name, table)) in enumerate(zip(axes.flat, ordered, strict=False)):
@@ -485,118 +386,7 @@ def factors(tables: Mapping[str, "pd.DataFrame"], overall: float) -> Figure:
     return figure
 
 
-# Studies
-
-
-@styled
-def effects(table: "pd.DataFrame", names: Sequence[str] | None = None, columns: int = 3) -> Figure:
-    """Draw validation accuracy against each varied parameter: each seed, their mean and standard deviation.
-
-    The base is marked; line and band are its mean and standard deviation.
-
-    Parameters
-    ----------
-    table : of `effects.table`.
-    names : parameters, a panel each; all that have several values if not given. See `effects.alone`.
-    columns : panels in a row.
-    """
-    names = names or [name for name in varied(table) if len(grouped(table, name)) > 1]
-    columns = min(columns, len(names))
-    rows = math.ceil(len(names) / columns)
-    figure, axes = _subplots(rows, columns, 0.2 + 1.9 * rows, sharey=True)
-    base = of_base(table)
-    for ax in axes.flat[len(names) :]:
-        ax.set_axis_off()
-    for ax, name in zip(axes.flat, names, strict=False):
-        groups = grouped(table, name)
-        values = [value for value, _ in groups]
-        usual = ordered(table.loc[table["base"], name])
-        if len(base):
-            spread = base.std() if len(base) > 1 else 0.0
-            ax.axhspan(base.mean() - spread, base.mean() + spread, color=FAINT, alpha=0.15, linewidth=0)
-            ax.axhline(base.mean(), color=FAINT, linewidth=0.8)
-        for place, (value, group) in enumerate(groups):
-            colour = VALIDATION if value in usual else TRAINING
-            beside = (
-                place - 0.13 + 0.08 * (np.arange(len(group)) - (len(group) - 1) / 2) / max(len(group) - 1, 1)
-            )
-            ax.scatter(beside, group, s=9, color=colour, alpha=0.6, linewidths=0)
-            deviation = group.std(ddof=1) if len(group) > 1 else 0.0
-            ax.errorbar(
-                place + 0.08, group.mean(), deviation, fmt="o", color=colour, markersize=4.5, linewidth=1.5
-            )
-        shown = [written(value) for value in values]
-        ax.set_xticks(range(len(values)), shown, fontsize=8 if sum(map(len, shown)) < 24 else 7)
-        for label, value in zip(ax.get_xticklabels(), values, strict=True):
-            if value in usual:
-                label.set(color=VALIDATION, weight="bold")
-        ax.set_xlim(-0.6, len(values) - 0.4)
-        ax.set_title(name.replace("_", " "), loc="left")
-        ax.yaxis.set_major_formatter(_percent)
-        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        ax.grid(axis="y", color="#E4E4E4", linewidth=0.6)
-        ax.set_axisbelow(True)
-        _bare(ax, ticks="both")
-    figure.supylabel("validation accuracy (red: the base)", fontsize=9)
-    return figure
-
-
-@styled
-def interaction(table: "pd.DataFrame", a: str, b: str) -> Figure:
-    """Heat map of validation accuracy over two parameters: mean and standard deviation over seeds.
-
-    All other varied parameters are as in the base, where it has a row; cells without a run stay empty.
-
-    Parameters
-    ----------
-    table : of `effects.table`.
-    a, b : names of parameters, downwards and to the right.
-    """
-    shown = alone(table, a, b)
-    rows, columns = ordered(shown[a]), ordered(shown[b])
-    groups = shown.groupby([shown[a].map(str), shown[b].map(str)])["val_accuracy"]
-    found = {key: group.to_numpy(float) for key, group in groups}
-    cells = [[found.get((str(r), str(c)), np.array([np.nan])) for c in columns] for r in rows]
-    notes = [["" if np.isnan(cell).all() else _cell(cell) for cell in row] for row in cells]
-    width = min(WIDTH, 1.3 + 0.95 * len(columns))
-    figure, axes = _subplots(1, 1, 0.7 + 0.55 * len(rows), width)
-    ax = axes[0, 0]
-    seaborn.heatmap(
-        np.array([[cell.mean() for cell in row] for row in cells]),
-        ax=ax,
-        cmap="Blues",
-        cbar=False,
-        linewidths=2,
-        annot=np.array(notes),
-        fmt="",
-        annot_kws={"fontsize": 8},
-        xticklabels=[written(value) for value in columns],
-        yticklabels=[written(value) for value in rows],
-    )
-    ax.tick_params(axis="y", rotation=0)
-    ax.set(xlabel=b.replace("_", " "), ylabel=a.replace("_", " "))
-    ax.set_title("validation accuracy", loc="left")
-    _bare(ax, ticks="both")
-    ax.spines[:].set_visible(False)
-    return figure
-
-
 # Parts of figures
-
-
-def _percent(value: float, _: Any = None) -> str:
-    return f"{100 * value:.0f} %"
-
-
-def _cell(values: np.ndarray) -> str:
-    """Mean of accuracies and, of several, their standard deviation."""
-    mean = f"{100 * values.mean():.1f} %"
-    return f"{mean}\n± {100 * values.std(ddof=1):.1f}" if len(values) > 1 else mean
-
-
-def _bare(ax: Axes, ticks: str) -> None:
-    ax.spines["left"].set_visible(False)
-    ax.tick_params(axis=ticks, length=0)
 
 
 def _show(ax: Axes, image: np.ndarray, low: float = 0, high: float = 255, cmap: str = "gray") -> AxesImage:
@@ -619,9 +409,7 @@ def _montage(images: np.ndarray, columns: int, space: int = 2) -> np.ndarray:
 def _caption(ax: Axes, label: int, probabilities: np.ndarray, classes: Sequence[str]) -> None:
     """Write the true and the predicted class of a face beneath it."""
     predicted = int(np.argmax(probabilities))
-    ax.set_xlabel(
-        f"{classes[label]}\n→ {classes[predicted]} {_percent(probabilities[predicted])}", fontsize=8
-    )
+    ax.set_xlabel(f"{classes[label]}\n→ {classes[predicted]} {percent(probabilities[predicted])}", fontsize=8)
 
 
 def _training_axes(
@@ -629,7 +417,7 @@ def _training_axes(
 ) -> tuple[Figure, Axes]:
     """Axes over epochs with a jumpy curve drawn thin; the epoch kept and the onset are named above."""
     epochs, kept = len(values), onset.best_epoch
-    figure, axes = _subplots(1, 1, height)
+    figure, axes = subplots(1, 1, height)
     ax = axes[0, 0]
     ax.set(xlabel="epoch", ylabel=ylabel, xlim=(0.5, epochs + 0.5))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -708,7 +496,7 @@ def _dots(ax: Axes, table: "pd.DataFrame", key: str, names: Sequence[str], colou
             )
     ax.set_yticks(rows, names)
     ax.set_ylim(len(table) - 0.4, -0.7)
-    _bare(ax, ticks="y")
+    bare(ax, ticks="y")
 
 
 def _share_axis(axes: Iterable[Axes], lowest: float) -> None:
@@ -716,6 +504,6 @@ def _share_axis(axes: Iterable[Axes], lowest: float) -> None:
     for ax in axes:
         ax.set_xlim(math.floor(10 * lowest) / 10, 1.0)
         ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        ax.xaxis.set_major_formatter(_percent)
+        ax.xaxis.set_major_formatter(percent)
         ax.grid(axis="x", color="#E4E4E4", linewidth=0.6)
         ax.set_axisbelow(True)

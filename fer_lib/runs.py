@@ -200,10 +200,10 @@ class Run:
 
     def save_figure(self, name: str, figure: Any) -> Any:
         """Keep a figure as figures/<name>.svg and .pdf, and return it for display."""
-        from fer_lib import figures
+        from fer_lib import drawing
 
         stem = self.path / "figures" / name
-        figures.save(figure, stem)
+        drawing.save(figure, stem)
         self.keep(stem.with_suffix(".svg"), stem.with_suffix(".pdf"))
         return figure
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer_lib import evaluation, figures
+from fer_lib import drawing, evaluation, figures
 from fer_lib.datasets import ALL_CLASSES, DEFAULT_CLASSES, FaceDataset
 from fer_lib.files import UsageError, sha256_of_file
 from fer_lib.overfitting import find_onset
@@ -251,21 +251,21 @@ def test_numbers_in_the_evaluation_figures():
 
 
 def test_a_class_has_one_colour_everywhere():
-    colours = figures.class_colours(ALL_CLASSES)
+    colours = drawing.class_colours(ALL_CLASSES)
     assert len(set(colours)) == 7
-    assert figures.class_colours(("surprise", "cat", "happy", "dog"))[::2] == [
-        figures.CLASS_COLOURS["surprise"],
-        figures.CLASS_COLOURS["happy"],
+    assert drawing.class_colours(("surprise", "cat", "happy", "dog"))[::2] == [
+        drawing.CLASS_COLOURS["surprise"],
+        drawing.CLASS_COLOURS["happy"],
     ]
-    assert len(set(figures.class_colours(("surprise", "cat", "happy", "dog")))) == 4
-    assert len(figures.class_colours([str(i) for i in range(30)])) == 30
+    assert len(set(drawing.class_colours(("surprise", "cat", "happy", "dog")))) == 4
+    assert len(drawing.class_colours([str(i) for i in range(30)])) == 30
 
 
 def save_some(folder):
     faces, history = faces_of(DEFAULT_CLASSES), history_of()
     onset = find_onset(history["val_loss"].to_numpy())
     drawn = {"gallery": figures.gallery(faces), "loss": figures.loss(history, onset)}
-    return {name: figures.save(figure, folder / name) for name, figure in drawn.items()}
+    return {name: drawing.save(figure, folder / name) for name, figure in drawn.items()}
 
 
 def test_saved_figures_have_the_same_bytes_in_another_process(tmp_path, pytestconfig):
@@ -281,11 +281,11 @@ def test_saved_figures_have_the_same_bytes_in_another_process(tmp_path, pytestco
 
 def test_save_writes_whole_files_and_gives_their_digests(tmp_path):
     figure = figures.counts({"training": {"neutral": 1, "happy": 2}})
-    digests = figures.save(figure, tmp_path / "figures" / "counts")
+    digests = drawing.save(figure, tmp_path / "figures" / "counts")
     assert sorted(digests) == ["counts.pdf", "counts.svg"]
     for name, digest in digests.items():
         assert sha256_of_file(tmp_path / "figures" / name) == digest
-    assert figures.save(figure, tmp_path / "again") == {
+    assert drawing.save(figure, tmp_path / "again") == {
         n.replace("counts", "again"): d for n, d in digests.items()
     }
     svg = (tmp_path / "again.svg").read_text()
@@ -293,7 +293,7 @@ def test_save_writes_whole_files_and_gives_their_digests(tmp_path):
     assert "<dc:date>" not in svg and b"CreationDate" not in (tmp_path / "again.pdf").read_bytes()
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
-        figures.save(figure, tmp_path / "file" / "counts")
+        drawing.save(figure, tmp_path / "file" / "counts")
 
 
 def test_a_notebook_shows_a_figure_once_and_no_state_is_left_behind():
