@@ -90,7 +90,9 @@ def subplots(rows: int, columns: int, height: float, width: float = WIDTH, **opt
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def save(figure: matplotlib.figure.Figure, path_stem: str | Path) -> dict[str, str]:
+def save(
+    figure: matplotlib.figure.Figure, path_stem: str | Path, kinds: Sequence[str] = ("svg", "pdf")
+) -> dict[str, str]:
     """Write `path_stem`.svg and .pdf without dates: the same figure gives the same bytes.
 
     Returns
@@ -103,10 +105,11 @@ def save(figure: matplotlib.figure.Figure, path_stem: str | Path) -> dict[str, s
         If the folder cannot be written to or the disk is full.
     """
     digests = {}
-    for kind, metadata in (("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
+    dates = {"svg": "Date", "pdf": "CreationDate"}
+    for kind in kinds:
         path = Path(f"{path_stem}.{kind}")
         with matplotlib.rc_context(STYLE), atomic_path(path) as temporary:
-            figure.savefig(temporary, format=kind, metadata=metadata)
+            figure.savefig(temporary, format=kind, metadata={dates[kind]: None})
         digests[path.name] = sha256_of_file(path)
     return digests
 

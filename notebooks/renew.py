@@ -106,8 +106,10 @@ def renew_references() -> None:
 
 
 def renew_model(*names: str) -> None:
-    """Ship the network of a run with the package: weights, what was measured (.json), model card (.md)."""
-    from fer_lib import layers, safe_model, shipped, training
+    """Ship the network of a run with the package: weights, measurements (.json), model card (.md, .svg)."""
+    import pandas as pd
+
+    from fer_lib import drawing, layers, safe_model, shipped, training
 
     found = [runs.find(name) for name in names]
     settings = [run.document["parameters"]["training"] for run in found]
@@ -120,7 +122,9 @@ def renew_model(*names: str) -> None:
     path = shipped.path(settings[0]["model"])
     training.save_model(layers.without_augmentation(safe_model.load(found[0].model_path)), path)
     seeds = [
-        {"seed": values["seed"]} | {key.removeprefix("test."): run.metrics[key] for key in OVER_SEEDS}
+        {"seed": values["seed"]}
+        | {key.removeprefix("test."): run.metrics[key] for key in OVER_SEEDS}
+        | {"val_accuracy": pd.read_csv(run.path / "history.csv")["val_accuracy"].round(4).tolist()}
         for run, values in zip(found, settings, strict=True)
     ]
     content = {
@@ -134,6 +138,7 @@ def renew_model(*names: str) -> None:
     }
     write_json(path.with_suffix(".json"), content)
     write_text(path.with_suffix(".md"), shipped.card(content))
+    drawing.save(shipped.curve(content), path.with_suffix(""), kinds=("svg",))
     print(path)
 
 

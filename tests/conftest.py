@@ -24,6 +24,14 @@ def pytest_sessionstart() -> None:
         shutil.copytree(ROOT / "tests" / "references" / "example_study", study, dirs_exist_ok=True)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, where tests run in several processes, a file's tests and all notebooks: 03 needs 02."""
+    for item in items:
+        path = item.path
+        item.add_marker(pytest.mark.xdist_group("notebooks" if path.suffix == ".ipynb" else path.stem))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory):
     """Decoded images go to a folder of this session, never to the user's own cache."""

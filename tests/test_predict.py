@@ -113,6 +113,16 @@ def test_the_shipped_network_is_the_one_its_card_describes():
     assert facts["seeds"][0]["accuracy"] == facts["metrics"]["test.accuracy"]
     for row in facts["seeds"]:
         assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+        assert len(row["val_accuracy"]) == facts["parameters"]["epochs"]
+    kept = facts["metrics"]["overfitting.best_epoch"]
+    curve = facts["seeds"][0]["val_accuracy"]
+    assert curve[kept - 1] == pytest.approx(facts["metrics"]["overfitting.val_accuracy"], abs=1e-4)
+    lines = [line for line in shipped.curve(facts).axes[0].lines if len(line.get_xdata()) > 2]
+    assert [list(line.get_ydata()) for line in lines] == [
+        row["val_accuracy"] for row in [*facts["seeds"][1:], facts["seeds"][0]]
+    ]
+    assert lines[-1].get_xdata()[-1] == pytest.approx(facts["minutes"])
+    assert path.with_suffix(".svg").is_file()
 
 
 def test_the_shipped_network_loads_at_once_and_opens_without_us():

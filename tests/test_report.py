@@ -612,9 +612,9 @@ def test_nothing_is_rebuilt_without_a_change(run_dir: Path, monkeypatch: pytest.
         return bool(calls)
 
     assert builds()
-    start = time.perf_counter()
+    start = time.process_time()
     assert not builds()
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     stages = {"overfitting": {"outputs": {"model.keras": MODEL}, "seconds": 1.0}}
     edit(run_dir / "run.json", stages=stages)  # durations do not enter the report
     assert not builds()
