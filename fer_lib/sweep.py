@@ -10,8 +10,6 @@ results.csv   a row a point and seed, renewed after each
 
 import contextlib
 import io
-import itertools
-import json
 import logging
 import os
 import shutil
@@ -20,203 +18,19 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
-from fer_lib import params, pipeline, runs
-from fer_lib.files import UsageError, sha256_of, sha256_of_file, write_json, write_text
+from fer_lib import pipeline, runs, studies
+from fer_lib.files import UsageError, sha256_of_file, write_json, write_text
+from fer_lib.studies import Point, Study
 
 STAGES = ("training", "overfitting")
-SECTIONS = ("name", "preset", "base", "seeds", "one_at_a_time", "grid", "points")
 MEASURED = ("best_epoch", "onset_epoch", "val_accuracy", "val_loss")
 TIMEOUT = 20  # seconds in which a scheduler has to answer, and to have a worker
 MEMORY = 2 * 2**30  # bytes for a kernel that trains, with room to spare
-
-
-# -- what is to be done --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Point:
-    """A point of a study and a seed.
-
-    Attributes
-    ----------
-    given : dict
-        Parameters that differ from the preset's, the seed among them.
-    resolved : dict
-        All parameters, stage by stage, as run.json keeps them.
-    """
-
-    given: dict[str, Any]
-    resolved: dict[str, dict[str, Any]]
-
-    @property
-    def key(self) -> str:
-        """Equal for equal parameters."""
-        return _key(self.resolved)
-
-    def value(self, name: str) -> Any:
-        """Value of a parameter, whichever stage it belongs to."""
-        return next(values[name] for values in self.resolved.values() if name in values)
-
-
-@dataclass(frozen=True)
-class Study:
-    """What a file asks for, checked; `document` is its normal form, of the same keys."""
-
-    name: str
-    document: dict[str, Any]
-    varied: list[str]
-    base: Point
-    points: list[Point]
-
-    @property
-    def folder(self) -> Path:
-        """Where its table is kept."""
-        return runs.results_folder() / f"{self.name}_study"
-
-    def is_base(self, point: Point) -> bool:
-        """Tell whether a point is the base, with whatever seed."""
-        return all(point.value(name) == self.base.value(name) for name in self.varied)
-
-    def label(self, point: Point) -> str:
-        """Say what is special about a point: "dropout 0.5, seed 1"."""
-        other = [name for name in self.varied if point.value(name) != self.base.value(name)] + ["seed"]
-        return ", ".join(f"{name} {_text(point.value(name))}" for name in other)
-
-
-def _key(resolved: dict[str, Any]) -> str:
-    return sha256_of(json.dumps(resolved, sort_keys=True))
-
-
-def _text(value: Any) -> str:
-    return ",".join(value) if isinstance(value, list) else str(value)
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe loading that refuses a key given twice, of which one would be lost without a word."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    pairs = loader.construct_pairs(node, deep=True)
-    if len({str(key) for key, _ in pairs}) < len(pairs):
-        raise yaml.constructor.ConstructorError(None, None, "a key is given twice", node.start_mark)
-    return {str(key): value for key, value in pairs}
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-def read(path: str | Path) -> Study:
-    """Read a study and check every name, type, range and data source in it.
-
-    Raises
-    ------
-    UsageError
-        Naming the file and the key.
-    """
-    try:
-        document = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(document, dict):
-        raise UsageError(f"{path}: not a study; it needs keys such as {', '.join(SECTIONS)}")
-    document = {key: value for key, value in document.items() if value is not None}  # a key without contents
-    try:
-        return _study(document, Path(path).stem)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
-
-
-def _study(document: dict[str, Any], stem: str) -> Study:
-    for key in document:
-        if key not in SECTIONS:
-            raise UsageError(f"{key}: unknown; valid keys are {', '.join(SECTIONS)}")
-    name, preset = document.get("name", stem), document.get("preset", "section5")
-    if not isinstance(name, str) or not params.STUDY_NAME.fullmatch(name):
-        raise UsageError(f"name: {name!r} is not of plain letters, digits, _ and -")
-    if preset not in params.PRESETS:
-        raise UsageError(f"preset: {preset!r} is unknown; choose one of {', '.join(params.PRESETS)}")
-    base = _values("base", document.get("base", {}))
-    alone, grid = (
-        {
-            key: [_value(f"{section}.{key}", key, value) for value in _list(f"{section}.{key}", values)]
-            for key, values in _dict(section, document.get(section, {})).items()
-        }
-        for section in ("one_at_a_time", "grid")
-    )
-    points = _list("points", document.get("points", []), 0)
-    listed = [_values(f"points[{i}]", values) for i, values in enumerate(points)]
-    seeds = _list("seeds", document.get("seeds", [params.resolve(preset, {})["training"]["seed"]]))
-    try:
-        seeds = [params.build("training", {"seed": seed}).seed for seed in seeds]
-    except UsageError as error:
-        raise UsageError(f"seeds: {error}") from None
-    given = [{key: value} for key, values in alone.items() for value in values]
-    if alone or not (grid or listed):
-        given.insert(0, {})
-    if grid:
-        given += [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    points = [_point(preset, base | values | {"seed": seed}) for values in given + listed for seed in seeds]
-    points = list({point.key: point for point in points}.values())
-    sources = {
-        json.dumps([point.value(name) for name in ("data", "test_data", "classes")]): point
-        for point in points
-    }
-    for point in sources.values():  # once each, for a study may have a thousand points
-        pipeline.check_data(point.resolved)
-    sections = {"one_at_a_time": alone, "grid": grid, "points": listed}
-    form = {"name": name, "preset": preset, "base": base, "seeds": seeds} | sections
-    varied = list(dict.fromkeys(key for values in given + listed for key in values))
-    return Study(name, form, varied, _point(preset, base), points)
-
-
-def _point(preset: str, given: dict[str, Any]) -> Point:
-    return Point(given, params.resolve(preset, given))
-
-
-def _dict(where: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise UsageError(f"{where}: {value!r} is not of the form `parameter: value`")
-    return value
-
-
-def _list(where: str, value: Any, shortest: int = 1) -> list[Any]:
-    if not isinstance(value, list) or len(value) < shortest:
-        raise UsageError(f"{where}: {value!r} is not a list such as [1, 2]")
-    return value
-
-
-def _values(where: str, values: Any) -> dict[str, Any]:
-    return {key: _value(f"{where}.{key}", key, value) for key, value in _dict(where, values).items()}
-
-
-def _value(where: str, name: str, value: Any) -> Any:
-    """Check a value as its parameter's; YAML takes `1e-3` for text, which is read as on the command line."""
-    from fer_lib import datasets
-
-    if name == "seed":
-        raise UsageError(f"{where}: seeds have a key of their own, `seeds: [0, 1, 2]`")
-    try:
-        params.check_names({name: value}, [known for known in params.names() if known != "run"])
-        if isinstance(value, str):
-            value = params.parse([f"{name}={value}"])[name]
-        stage = next(stage for stage in params.STAGES if name in params.names(stage))
-        value = params.plain(params.build(stage, {name: value}))[name]
-        if name in ("data", "test_data") and value:
-            value = pipeline.absolute(value)
-            datasets.resolve(value)
-        return value
-    except UsageError as error:
-        raise UsageError(f"{where}: {error}") from None
 
 
 # -- its table -----------------------------------------------------------------------------------------
@@ -232,7 +46,7 @@ class Results:
     def set(self, point: Point, state: str, run: runs.Run | None = None, error: str = "") -> None:
         """Take what became of a point."""
         row = {"run": run.name if run else ""}
-        row |= {name: _text(point.value(name)) for name in self.study.varied}
+        row |= {name: studies.text(point.value(name)) for name in self.study.varied}
         row |= {"seed": point.value("seed"), "base": self.study.is_base(point)}
         row |= {"state": state, "error": " ".join(error.split())}
         metrics, document = (run.metrics, run.document) if run and state == "done" else ({}, {})
@@ -287,7 +101,7 @@ def sweep(path: str | Path, jobs: int | None = None, scheduler: str | None = Non
     """
     if jobs is not None and (jobs < 1 or scheduler):
         raise UsageError("--jobs: a number above 0, and of this machine only, hence not with --scheduler")
-    study = read(path)
+    study = studies.read(path)
     study.folder.mkdir(parents=True, exist_ok=True)
     with pipeline.exclusive(study.folder):
         write_json(study.folder / "study.json", study.document)
@@ -314,7 +128,7 @@ def _look_up(results: Results) -> None:
     """Find the points that are done: runs of equal parameters whose stages are up to date."""
     known: dict[str, list[runs.Run]] = {}
     for run, document in runs.every():
-        known.setdefault(_key(document["parameters"]), []).append(run)
+        known.setdefault(studies.key_of(document["parameters"]), []).append(run)
     for point in results.study.points:
         equal = known.get(point.key, [])
         done = next((run for run in equal if not any(map(run.stale_reason, STAGES))), None)

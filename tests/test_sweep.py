@@ -1,5 +1,6 @@
 """Studies: what a file asks for, who trains it, what is left after a kill, what the table says."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 from test_pipeline import alive, command, descendants, wait_for
 
-from fer_lib import cli, effects, params, runs, sweep
+from fer_lib import cli, effects, params, runs, studies, sweep
 from fer_lib.files import UsageError, read_json
 
 STUDY = """
@@ -45,7 +46,7 @@ def test_points_are_the_base_once_each_value_alone_and_the_product(tmp_path):
     grid: {learning_rate: [3e-4, 1e-3], dropout: [0.0, 0.5]}
     points: [{epochs: 30}, {dropout: 0}]
     """
-    study = sweep.read(write(tmp_path, text))
+    study = studies.read(write(tmp_path, text))
     assert study.name == "study" and study.varied == ["learning_rate", "dropout", "epochs"]
     found = [tuple(map(point.value, [*study.varied, "seed"])) for point in study.points]
     alone = [(1e-3, 0.3, 12), (1e-4, 0.3, 12), (3e-3, 0.3, 12), (1e-3, 0.0, 12)]
@@ -54,14 +55,14 @@ def test_points_are_the_base_once_each_value_alone_and_the_product(tmp_path):
     assert [study.is_base(point) for point in study.points] == [True] * 2 + [False] * 14
     assert study.label(study.points[-1]) == "epochs 30, seed 7"
     assert study.points[0].resolved == params.resolve("section5", {"epochs": 12, "train_samples": None})
-    again = sweep.read(write(tmp_path, sweep.json.dumps(study.document)))  # what study.json will say
+    again = studies.read(write(tmp_path, json.dumps(study.document)))  # what study.json will say
     assert [point.key for point in again.points] == [point.key for point in study.points]
 
 
 def test_without_sections_the_base_is_the_only_point_and_a_product_goes_without_it(tmp_path):
-    (point,) = sweep.read(write(tmp_path, "preset: smoke\ngrid:\n")).points
+    (point,) = studies.read(write(tmp_path, "preset: smoke\ngrid:\n")).points
     assert point.resolved == params.resolve("smoke", {})
-    points = sweep.read(write(tmp_path, "grid: {dropout: [0, 0.5]}")).points
+    points = studies.read(write(tmp_path, "grid: {dropout: [0, 0.5]}")).points
     assert [point.value("dropout") for point in points] == [0, 0.5]
 
 
@@ -111,7 +112,7 @@ def test_a_file_or_a_scheduler_that_is_not_there_is_one_line(tmp_path, monkeypat
         sweep.sweep(tmp_path / "none.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match=r"bytes\.yaml: not valid YAML"):
-        sweep.read(tmp_path / "bytes.yaml")
+        studies.read(tmp_path / "bytes.yaml")
     path = write(tmp_path, "preset: smoke")
     monkeypatch.setattr(sweep, "TIMEOUT", 1)
     for address in ("tcp://127.0.0.1:9", "nowhere", "tcp://"):
@@ -291,7 +292,7 @@ def test_a_worker_that_sees_another_results_folder_is_refused(cluster, tmp_path,
 
 def test_a_point_whose_worker_was_killed_twice_is_not_tried_a_third_time(face_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
-    study = sweep.read(write(tmp_path, f"preset: smoke\nbase: {{data: {face_folder}}}"))
+    study = studies.read(write(tmp_path, f"preset: smoke\nbase: {{data: {face_folder}}}"))
     study.folder.mkdir(parents=True)
     sweep.write_json(study.folder / "study.json", study.document)
     needs = sweep._needs(study) | {"threads": {}}
