@@ -38,7 +38,7 @@ report: $(BIN)/.ready ## train, evaluate, and build the report (bundled faces, o
 
 test: $(BIN)/.ready ## run every test: units, notebooks, report
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
-	@FER_RESULTS="$$(mktemp -d)" $(BIN)/python -m pytest --nbval -n logical --maxprocesses 4 --dist loadfile
+	@FER_RESULTS="$$(mktemp -d)" $(BIN)/python -m pytest --nbval -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(BIN)/.ready ## try 10,000 broken inputs a target (FER_FUZZ=... chooses how many)
 	@FER_FUZZ="$${FER_FUZZ:-10000}" $(BIN)/python -m pytest -q tests/test_fuzz.py
