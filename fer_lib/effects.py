@@ -303,20 +303,18 @@ def ranking(table: "pd.DataFrame") -> "pd.DataFrame":
 
 def readable(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Write a table of this module as a report shows it: shares in per cent, differences in points."""
-    points = {name: f"{name}, points" for name in ("difference", "spread")}
+    units = {"accuracy": " %", "difference": "", "spread": ""}
     shown = frame.drop(columns="p", errors="ignore").copy()
     for name in shown.columns:
-        if name == "accuracy":
-            shown[name] = [f"{100 * v:.1f} %" for v in shown[name]]
-        elif name in points:
-            shown[name] = [f"{100 * v:.1f}" if v == v else "" for v in shown[name]]
+        if name in units:
+            shown[name] = [f"{100 * v:.1f}{units[name]}" if v == v else "" for v in shown[name]]
         elif name == "minutes":
             shown[name] = [f"{v:.1f}" for v in shown[name]]
         else:
             shown[name] = [
                 f"{v:,}" if name == "parameters" and isinstance(v, int) else written(v) for v in shown[name]
             ]
-    return shown.rename(columns=points)
+    return shown.rename(columns={name: f"{name}, points" for name in units if not units[name]})
 
 
 def written(value: Any) -> str:
