@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from fer_lib import datasets, models, params, runs
-from fer_lib.files import UsageError, atomic_path, write_json, write_text
+from fer_lib import datasets, drawing, models, params, runs
+from fer_lib.files import UsageError, write_json, write_text
 from fer_lib.ways import COMMANDS, COMPARED, PLAIN, PREDICTIONS, QUICK, SGEMM, Child, Size, Way, ways
 
 PLAIN_NAME = "4 convolutions"  # in the figure
@@ -79,10 +79,7 @@ def run(data: str = "bundled", names: Sequence[str] = (), quick: bool = False) -
     print(table(document))
     write_json(target / "bench.json", document)
     write_text(target / "bench.csv", _csv(samples))
-    picture = figure(document)
-    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        with atomic_path(target / f"bench.{kind}") as path:
-            picture.savefig(path, metadata=metadata)
+    drawing.save(figure(document), target / "bench", kinds=("png", "svg"))
     print(f"written: {target}/bench.json, .csv, .png, .svg")
     return document
 
@@ -384,16 +381,9 @@ def _csv(samples: dict[tuple[str, str], list[np.ndarray]]) -> str:
         return text.getvalue()
 
 
-def figure(document: dict[str, Any]) -> Any:
+@drawing.styled
+def figure(document: dict[str, Any]) -> drawing.Figure:
     """Time per training image of each way, and the share of sgemm's rate that each attains."""
-    from fer_lib import drawing
-
-    return drawing.styled(_draw)(document)
-
-
-def _draw(document: dict[str, Any]) -> Any:
-    from fer_lib import drawing
-
     ways = document["ways"]
     drawn, axes = drawing.subplots(1, 2, 0.8 + 0.55 * len(ways), sharey=True, width_ratios=(3, 2))
 

@@ -93,7 +93,11 @@ def subplots(rows: int, columns: int, height: float, width: float = WIDTH, **opt
 def save(
     figure: matplotlib.figure.Figure, path_stem: str | Path, kinds: Sequence[str] = ("svg", "pdf")
 ) -> dict[str, str]:
-    """Write `path_stem`.svg and .pdf without dates: the same figure gives the same bytes.
+    """Write `path_stem`.svg and .pdf, or other kinds, without dates: the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    kinds : of "svg", "pdf" and "png".
 
     Returns
     -------
@@ -105,11 +109,11 @@ def save(
         If the folder cannot be written to or the disk is full.
     """
     digests = {}
-    dates = {"svg": "Date", "pdf": "CreationDate"}
+    changing = {"svg": "Date", "pdf": "CreationDate", "png": "Software"}
     for kind in kinds:
         path = Path(f"{path_stem}.{kind}")
         with matplotlib.rc_context(STYLE), atomic_path(path) as temporary:
-            figure.savefig(temporary, format=kind, metadata={dates[kind]: None})
+            figure.savefig(temporary, format=kind, metadata={changing[kind]: None})
         digests[path.name] = sha256_of_file(path)
     return digests
 
