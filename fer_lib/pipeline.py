@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -104,43 +104,44 @@ def execute(run: runs.Run, stages: Collection[str] = ()) -> None:
     with exclusive(run.path), ExitStack() as settings:
         for name in THREADS if isinstance(threads, int) else ():
             settings.enter_context(environment(name, str(threads)))
-        _await_orphan(run)
         _tidy(run)
-        stages = stages or run.stages
-        total = len(stages)
-        for number, stage in enumerate(stages, 1):
-            label = f"[{number}/{total}] {runs.STAGES[stage].notebook}"
-            if run.stale_reason(stage) is None:
-                print(f"{label:<24} unchanged", flush=True)
-                continue
-            print(f"{label:<24} …", flush=True)
-            clock = time.perf_counter()
-            _execute_stage(run, stage)
-            print(f"{label:<24} {time.perf_counter() - clock:.0f} s", flush=True)
+        try:
+            _execute_stages(run, stages or run.stages)
+        finally:  # at Ctrl-C a kernel is ended wherever it is
+            with suppress(UsageError, OSError):
+                _tidy(run, patience=10)
 
 
-def _await_orphan(run: runs.Run, patience: float = 60) -> None:
-    """Wait for a kernel whose parent was killed: it sees that within seconds, and writes on until then.
+def _execute_stages(run: runs.Run, stages: Collection[str]) -> None:
+    total = len(stages)
+    for number, stage in enumerate(stages, 1):
+        label = f"[{number}/{total}] {runs.STAGES[stage].notebook}"
+        if run.stale_reason(stage) is None:
+            print(f"{label:<24} unchanged", flush=True)
+            continue
+        print(f"{label:<24} …", flush=True)
+        clock = time.perf_counter()
+        _execute_stage(run, stage)
+        print(f"{label:<24} {time.perf_counter() - clock:.0f} s", flush=True)
 
-    It holds the lock of its log, which is its standard error, as long as it lives.
+
+def _tidy(run: runs.Run, patience: float = 60) -> None:
+    """Remove what a kernel that was killed had begun to write with `atomic_path`.
+
+    When only its parent was killed, it sees that within seconds, and writes on until then: it is waited
+    for. As long as it lives it holds the lock of its log, which is its standard error.
 
     Raises
     ------
     UsageError
         If it lives on for `patience` seconds.
     """
-    if not (log := run.path / KERNEL_LOG).exists():
-        return
     clock = time.monotonic()
-    with open(log, "ab") as handle:
+    with suppress(FileNotFoundError), open(run.path / KERNEL_LOG, "rb+") as handle:
         while not lock(handle):
             if time.monotonic() > clock + patience:
                 raise UsageError(f"{run.name}: a kernel of an earlier process is still at work; end it first")
             time.sleep(0.1)
-
-
-def _tidy(run: runs.Run) -> None:
-    """Remove what `atomic_path` had begun to write when an earlier process was killed."""
     for path in [*leftovers(run.path), *leftovers(run.path.parent, run.name)]:
         path.unlink(missing_ok=True)
 

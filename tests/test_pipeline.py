@@ -322,8 +322,29 @@ def test_an_orphaned_kernel_is_waited_for_before_its_temporary_files_are_removed
         assert orphan.poll() is not None and not half_written.exists()
     with kernel(1000) as orphan:
         with pytest.raises(UsageError, match="still at work"):
-            pipeline._await_orphan(run, 0.5)
+            pipeline._tidy(run, 0.5)
         orphan.kill()
+
+
+def test_what_an_interrupted_kernel_had_begun_to_write_is_removed_at_once(pair, tmp_path, monkeypatch):
+    """Ctrl-C ends the kernel in the middle of a file; a little later than it ends the wait for it."""
+    run = runs.Run(tmp_path / pair.whole.name)
+    shutil.copytree(pair.whole.path, run.path)
+    half_written = run.path / ".metrics-abcdefgh.json"
+
+    def interrupted(run: runs.Run, stage: str) -> None:
+        script = f"import time; time.sleep(1); open({str(half_written)!r}, 'w').close()"
+        with stderr_to(run.path / pipeline.KERNEL_LOG):
+            assert pipeline.lock(2)
+            started.append(subprocess.Popen([sys.executable, "-c", script]))
+        raise KeyboardInterrupt
+
+    started: list[subprocess.Popen] = []
+    monkeypatch.setattr(runs.Run, "stale_reason", lambda run, stage: "to be executed")
+    monkeypatch.setattr(pipeline, "_execute_stage", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.execute(run, ["training"])
+    assert started[0].wait() == 0 and not half_written.exists()
 
 
 def test_a_cell_that_fails_is_named_and_the_notebook_kept(face_folder, tmp_path):
