@@ -567,6 +567,14 @@ def test_bundled_faces_cut_short_or_missing(bundled: Path, name: str):
     assert "git checkout" in refusal(load_training, "bundled")
 
 
+@pytest.mark.parametrize("digest", [None, [None], "not hexadecimal", 7])
+def test_a_digest_of_bundled_faces_that_is_none(bundled: Path, digest: object):
+    index = json.loads((bundled / "digests.json").read_text())
+    index["splits"]["test"]["pixels"] = digest
+    (bundled / "digests.json").write_text(json.dumps(index))
+    assert "git checkout" in refusal(load_test, "bundled")
+
+
 def test_the_committed_bundled_faces():
     if not (datasets.ROOT / "data/bundled/digests.json").exists():
         pytest.skip("data/bundled is not there")
