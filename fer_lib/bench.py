@@ -26,7 +26,7 @@ from fer_lib.files import UsageError, write_json, write_text
 from fer_lib.ways import COMMANDS, COMPARED, PLAIN, PREDICTIONS, QUICK, SGEMM, Child, Size, Way, ways
 
 PLAIN_NAME = "4 convolutions"  # in the figure
-BUSY = 0.5  # load average above which something else is running
+BUSY = 0.2  # cores; what an idle machine does by itself is a tenth of that
 TRAINING_COST = 3  # forward passes in a step: forward, and gradients of activations and of weights
 
 
@@ -55,7 +55,6 @@ def run(data: str = "bundled", names: Sequence[str] = (), quick: bool = False) -
     UsageError
         At a network or data that are not there, a folder that cannot be written to, or lack of memory.
     """
-    load = os.getloadavg()[0]
     for name in names:
         params.build("training", {"model": name})
     source = datasets.resolve(params.build("training", {"data": data}).data)
@@ -63,20 +62,21 @@ def run(data: str = "bundled", names: Sequence[str] = (), quick: bool = False) -
     size, chosen = QUICK if quick else Size(), ways(names or models.names())
     target = runs.results_folder() / "bench"
     _check_writable(target)
-    document = {
-        "machine": machine() | {"load_average_at_start": load, "other_load": load > BUSY},
-        "quick": quick,
-        "size": asdict(size),
-    }
+    document = {"machine": machine(), "quick": quick, "size": asdict(size)}
     print(describe_machine(document["machine"]), flush=True)
+    before = _used_by_others()
+    time.sleep(1)
+    print(busy(_cores(before)), end="", flush=True)
     with TemporaryDirectory(prefix="fer-bench-") as temporary:
         folder = Path(temporary)
         faces = _write_faces(source, size.images, folder)
         document["data"] = datasets.describe(source)
         document["size"]["images"] = len(faces)
         facts, samples = _measure([*SGEMM, *chosen], size, folder)
+    document["machine"]["cores_of_others"] = _cores(before)  # every process of ours has ended
     document |= summarise(chosen, facts, samples, len(faces), size.matrix)
     print(table(document))
+    print(busy(document["machine"]["cores_of_others"]), end="")
     write_json(target / "bench.json", document)
     write_text(target / "bench.csv", _csv(samples))
     drawing.save(figure(document), target / "bench", kinds=("png", "svg"))
@@ -108,19 +108,40 @@ def machine() -> dict[str, Any]:
 
 
 def describe_machine(values: dict[str, Any]) -> str:
-    """Say what the machine is, and loudly if it was busy."""
-    text = (
+    """Say what the machine is."""
+    return (
         f"{values['processor'] or values['architecture']}, {values['cores']} cores, {values['system']}; "
-        f"TensorFlow {values['tensorflow']}, Keras {values['keras']}, Python {values['python']}; "
-        f"load average at the start {values['load_average_at_start']:.2f}"
+        f"TensorFlow {values['tensorflow']}, Keras {values['keras']}, Python {values['python']}"
     )
-    if values["other_load"]:
-        text += (
-            "\nWARNING: THE MACHINE IS BUSY WITH SOMETHING ELSE. Wall times below are too long and uneven; "
-            "ratios of CPU time\nsuffer less. For numbers to quote, wait until the load average is below "
-            f"{BUSY} and measure again."
-        )
-    return text
+
+
+def _used_by_others() -> tuple[float, float]:
+    """Give the time, and the processor seconds that other processes have used since the machine started.
+
+    Of the children of this process, those that have ended count as this one.
+    """
+    import psutil
+
+    times = psutil.cpu_times()._asdict()
+    not_used = ("idle", "iowait", "guest", "guest_nice")  # Linux counts guests among users, too
+    used = sum(seconds for kind, seconds in times.items() if kind not in not_used)
+    return time.monotonic(), used - sum(os.times()[:4])
+
+
+def _cores(before: tuple[float, float]) -> float:
+    """Tell how many cores other processes have kept busy since, on average."""
+    now = _used_by_others()
+    return max(0.0, (now[1] - before[1]) / (now[0] - before[0]))
+
+
+def busy(cores: float) -> str:
+    """Warn, loudly, if other processes kept more than `BUSY` cores busy."""
+    if cores <= BUSY:
+        return ""
+    return (
+        f"WARNING: THE MACHINE IS BUSY WITH SOMETHING ELSE, {cores:.1f} cores of it. Wall times are too long "
+        "and uneven;\nratios of CPU time suffer less. For numbers to quote, measure again when it is idle.\n"
+    )
 
 
 def _write_faces(source: Any, count: int, folder: Path) -> datasets.FaceDataset:
@@ -418,7 +439,7 @@ def figure(document: dict[str, Any]) -> drawing.Figure:
     ]
     left.set_yticks(np.arange(len(ways)), labels)
     left.invert_yaxis()
-    busy = " (machine busy)" if document["machine"]["other_load"] else ""
-    left.set_title(f"training: ms an image,\n× as quick as the first{busy}", loc="left")
+    others = " (machine busy)" if busy(document["machine"]["cores_of_others"]) else ""
+    left.set_title(f"training: ms an image,\n× as quick as the first{others}", loc="left")
     right.set_title("arithmetic: share of the\nrate of sgemm (CPU time)", loc="left")
     return drawn

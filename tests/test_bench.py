@@ -1,5 +1,6 @@
 """The benchmark: its arithmetic by hand, its ratios, a whole quick run; and single predictions."""
 
+import collections
 import csv
 import json
 import os
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -103,6 +105,28 @@ def test_milliseconds_and_shares():
     assert found["ratios"]["plain_basic_model / basic_model"]["train"]["cpu"] == pytest.approx(1)
 
 
+def test_other_processes_are_told_from_our_own(monkeypatch):
+    """By hand: of 12 s of processors in 10 s of time, 5 s were ours or those of children that have ended."""
+    kinds = collections.namedtuple("kinds", "user nice system idle iowait irq steal guest")
+    times = [kinds(50, 1, 9, 500, 7, 1, 0, 40), kinds(59, 1, 11, 508, 9, 1, 1, 45)]
+    ours, clock = [(1, 1, 4, 2, 99), (2, 1, 7, 3, 999)], [100.0, 110.0]
+    monkeypatch.setattr(psutil, "cpu_times", lambda: times.pop(0))
+    monkeypatch.setattr(bench.os, "times", lambda: ours.pop(0))
+    monkeypatch.setattr(bench.time, "monotonic", lambda: clock.pop(0))
+    assert bench._cores(bench._used_by_others()) == pytest.approx(0.7)
+    assert "BUSY" in bench.busy(0.7) and "0.7 cores" in bench.busy(0.7) and not bench.busy(0.05)
+
+
+def test_another_process_at_work_is_seen():
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        try:
+            before = bench._used_by_others()
+            time.sleep(1)
+            assert bench._cores(before) > bench.BUSY
+        finally:
+            other.kill()
+
+
 # -- a whole run ---------------------------------------------------------------------------------------------
 
 
@@ -135,7 +159,8 @@ def test_a_quick_run_writes_what_it_prints(quick, face_folder):
     document = json.loads((folder / "bench.json").read_text())
     assert document["quick"] and document["size"]["images"] == 32 and str(face_folder) in document["data"]
     assert bench.table(document).split() != [] and "NUMBERS MEAN NOTHING" in out
-    assert ("BUSY" in out) == document["machine"]["other_load"]
+    others = document["machine"]["cores_of_others"]
+    assert 0 <= others <= os.cpu_count() and bench.busy(others) in out
     found = document["ways"]
     assert found.keys() == {"plain_150", "plain_basic_model", "basic_model"}
     assert [found[name]["input"] for name in ("plain_150", "plain_basic_model")] == ["150x150x3", "64x64x1"]
