@@ -26,7 +26,7 @@ from fer_lib.files import UsageError, write_json, write_text
 from fer_lib.ways import COMMANDS, COMPARED, PLAIN, PREDICTIONS, QUICK, SGEMM, Child, Size, Way, ways
 
 PLAIN_NAME = "4 convolutions"  # in the figure
-BUSY = 0.2  # cores; what an idle machine does by itself is a tenth of that
+BUSY = 0.2  # cores of other processes from which on we warn
 TRAINING_COST = 3  # forward passes in a step: forward, and gradients of activations and of weights
 
 
