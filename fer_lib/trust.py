@@ -71,7 +71,12 @@ def verify(run: Run) -> str:
     - 5 % for losses, and a tenth of the epochs for the epoch kept and the onset of over-fitting.
 
     Counts, names, parameters and everything about data have to be equal. Sentences are not compared, as
-    they say the numbers again. On a few images a tolerance means little: one of 60 is 0.017.
+    they say the numbers again, nor are the numbers in the rule of over-fitting, which follow from the losses.
+
+    Measured: the assignment's training on the bundled faces, again with TensorFlow's oneDNN kernels switched
+    off, differed by 0.001 in accuracy, 3.0 % in loss and 0.030 in the recall of a class; one of 12 epochs on
+    3,000 images, right in 56 % and far from done, by 0.007, 1.1 % and 0.076. On a few images a tolerance
+    means little: one of 60 is 0.017.
 
     Returns
     -------
@@ -166,6 +171,9 @@ def tolerated(key: str, a: Any, b: Any, epochs: int) -> bool:
     """
     if a == b or key.endswith("sentence"):
         return True
+    if key == "overfitting.rule":  # it says how far the losses of this training scatter
+        a, b = (re.sub(r"\d+(\.\d+)?", "#", str(value)) for value in (a, b))
+        return a == b
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in (a, b)):
         return False
     stage, _, name = key.partition(".")

@@ -446,6 +446,7 @@ def test_a_run_that_is_not_finished_is_not_verified(run, capsys):
         ("overfitting.gap", -0.05, 0.05, False),
         ("overfitting.sentence", "epoch 40", "epoch 41", True),
         ("overfitting.rule", "a", "b", False),
+        ("overfitting.rule", "more than 0.0017 above it", "more than 0.0021 above it", True),
         ("test.images", 1500, 1499, False),
         ("test.majority_class", "happy", "neutral", False),
         ("data.digest", "a", "b", False),
