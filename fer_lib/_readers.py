@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from fer_lib.files import UsageError, sha256_of, sha256_of_file
+from fer_lib.files import UsageError, printable, sha256_of, sha256_of_file
 
 ALL_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # FER2013's codes 0 to 6
 PART_OF = {"Training": "train", "PublicTest": "test", "PrivateTest": "test"}  # FER2013's usages
@@ -109,11 +109,6 @@ def files_digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _printable(name: str) -> str:
-    """Make a file name fit for one line of text: no control characters, no undecodable bytes."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
-
-
 @dataclass(frozen=True)
 class Source:
     """Data opened for reading; `path` is the folder or file."""
@@ -166,7 +161,7 @@ class _Files(Source):
         raise NotImplementedError
 
     def where(self, part: str, name: str, file: str) -> str:
-        return _printable(f"{self.parts.get(part, part)}/{name}/{file}")
+        return printable(f"{self.parts.get(part, part)}/{name}/{file}")
 
     def counts(self, part: str) -> dict[str, int]:
         counted = {name: len(self.members(part, name)) for name in ALL_CLASSES}
@@ -228,9 +223,9 @@ class Folder(_Files):
         try:
             status = entry.stat()
         except OSError as error:  # a broken or circular link
-            raise UsageError(f"{_printable(entry.path)}: cannot be read ({error.strerror})") from error
+            raise UsageError(f"{printable(entry.path)}: cannot be read ({error.strerror})") from error
         if not stat.S_ISREG(status.st_mode):  # a pipe would block for ever
-            raise UsageError(f"{_printable(entry.path)}: not a regular file; remove it")
+            raise UsageError(f"{printable(entry.path)}: not a regular file; remove it")
         return status
 
     def content(self, member: os.DirEntry, where: str) -> bytes:
@@ -239,7 +234,7 @@ class Folder(_Files):
             with open(member.path, "rb", buffering=0) as handle:
                 return handle.read(MAX_BYTES + 1)
         except OSError as error:
-            raise UsageError(f"{_printable(member.path)}: cannot be read ({error.strerror})") from error
+            raise UsageError(f"{printable(member.path)}: cannot be read ({error.strerror})") from error
 
     def stamps(self, part: str, classes: Sequence[str]) -> dict[str, str]:
         stamps = {}
@@ -277,7 +272,7 @@ class Archive(_Files):
         trees: dict[tuple[str, ...], dict] = {}
         seen, size = set(), 0
         for info in self._zip.infolist():
-            where = f"{self.path}: member {_printable(info.filename)!r}"
+            where = f"{self.path}: member {printable(info.filename)!r}"
             pieces = re.split(r"[/\\]", info.filename)
             if pieces[0] == "" or ".." in pieces or ":" in pieces[0]:
                 raise UsageError(f"{where} points outside the archive; do not use this archive")
@@ -352,7 +347,7 @@ class Csv(Source):
                         names = [field.decode("utf-8-sig", "replace").strip(' "').lower() for field in fields]
                         lost = [name for name in ("emotion", "usage", "pixels") if name not in names]
                         if lost:
-                            header = _printable(", ".join(names))[:60]
+                            header = printable(", ".join(names))[:60]
                             raise UsageError(
                                 f"{row}: no column {lost[0]!r} in the header ({header}); "
                                 "expected emotion, Usage, pixels"
@@ -416,7 +411,7 @@ class Csv(Source):
             images = np.empty((len(lines[name]), SIDE, SIDE), np.uint8)
             for start in range(0, len(images), BLOCK):
                 images[start : start + BLOCK] = blocks[name].pop(0)[: len(images) - start]  # frees as it goes
-            names = np.array([f"{_printable(self.path.name)}:{line}" for line in lines[name]])
+            names = np.array([f"{printable(self.path.name)}:{line}" for line in lines[name]])
             yield name, Group(names, images, self.digest(part, name))
 
     def _pixels(self, text: bytes, line: int) -> np.ndarray:
@@ -439,7 +434,7 @@ class Csv(Source):
 
 
 def _short(field: bytes) -> str:
-    return repr(_printable(field[:24].decode("utf-8", "replace")))
+    return repr(printable(field[:24].decode("utf-8", "replace")))
 
 
 class Bundled(Source):
@@ -450,7 +445,7 @@ class Bundled(Source):
 
     def broken(self, name: str, reason: object) -> UsageError:
         """Make the error for a file that is whole by its digest, and yet not what it should be."""
-        reason = " ".join(_printable(str(reason)).split())[:200]
+        reason = " ".join(printable(str(reason)).split())[:200]
         return UsageError(
             f"{self.path / name}: not as the bundled faces are made ({reason}); "
             f"restore it with `git checkout -- {self.path}`"

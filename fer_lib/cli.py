@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import UsageError
+from fer_lib.files import UsageError, printable
 
 EPILOGUE = """examples:
   fer run                                   train and evaluate on the bundled faces
@@ -239,7 +239,7 @@ def _check(options: Any) -> int:
     trust.print_edges(found)
     problems = [edge for edge in found if edge.state not in ("ok", "absent")]
     for edge in problems:
-        print(f"fer: {run.name}: {edge.reason}", file=sys.stderr)
+        print(printable(f"fer: {run.name}: {edge.reason}"), file=sys.stderr)
     return 2 if problems else 0
 
 

@@ -78,6 +78,11 @@ def _umask() -> int:
     return mask
 
 
+def printable(text: str) -> str:
+    """Make a name fit for one line of text: no control characters, no undecodable bytes."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text whole or not at all; see `atomic_path`."""
     with atomic_path(path) as temporary:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fer_lib import evaluation, params, report
-from fer_lib.files import UsageError
+from fer_lib.files import UsageError, printable
 from fer_lib.runs import STAGES, Edge, Run, create
 
 ACCURACY = 0.02  # absolute: accuracy, balanced accuracy, macro F1 and their intervals
@@ -50,7 +50,7 @@ def print_edges(found: list[Edge]) -> None:
     named = {row: row[0] + (f" ({count} files)" if count > 1 else "") for row, count in rows.items()}
     left, right = max(map(len, named.values())), max(len(source) for _, source, _ in rows)
     for row, target in named.items():
-        print(f"{target:<{left}}  <-  {row[1]:<{right}}  {row[2]}")
+        print(printable(f"{target:<{left}}  <-  {row[1]:<{right}}  {row[2]}"))
 
 
 # -- verify: the same again ----------------------------------------------------------------------------

@@ -244,6 +244,15 @@ def test_a_report_with_anything_foreign_is_refused(run, capsys):
     assert "figures/factors.pdf was not written by any notebook" in capsys.readouterr().err
 
 
+def test_a_foreign_metric_is_one_line_whatever_its_name(run, capsys):
+    write_json(run.path / "metrics.json", run.metrics | {"a\x1eb\n\x1b[2J": 1})
+    assert cli.main(["check", run.name]) == 2
+    said = capsys.readouterr()
+    lines = said.err.splitlines()
+    assert all(line.startswith(f"fer: {run.name}: ") for line in lines), lines
+    assert sum("is no notebook's" in line for line in lines) == 1 and "\x1b" not in said.out + said.err
+
+
 @pytest.mark.parametrize("what", ["code", "data", "environment"])
 def test_what_is_stale_is_found_and_named(run, capsys, monkeypatch, what, tmp_path):
     now = {"code": runs.code_digest, "data": runs.Run._data_digests, "environment": runs.versions}
