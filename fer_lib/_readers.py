@@ -461,10 +461,13 @@ class Bundled(Source):
                 if sha256_of_file(self.path / name) != index["files"][name]:
                     raise UsageError(f"{self.path / name}: cut short or altered; {restore}")
             for part in ("train", "test"):
-                numbers = (index["splits"][part]["images"], index["columns"])
+                numbers = (
+                    index["splits"][part]["images"],
+                    index["columns"],
+                    len(bytes.fromhex(index["splits"][part]["pixels"])),
+                )
                 if not all(isinstance(number, int) and number > 0 for number in numbers):
                     raise ValueError(f"impossible numbers {numbers}")
-                bytes.fromhex(index["splits"][part]["pixels"])  # or it raises
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UsageError(f"{self.path}: the bundled faces are incomplete; {restore}") from error
         return index

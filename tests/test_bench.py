@@ -160,7 +160,9 @@ def test_a_quick_run_writes_what_it_prints(quick, face_folder):
     assert document["quick"] and document["size"]["images"] == 32 and str(face_folder) in document["data"]
     assert bench.table(document).split() != [] and "NUMBERS MEAN NOTHING" in out
     others = document["machine"]["cores_of_others"]
-    assert 0 <= others <= os.cpu_count() and bench.busy(others) in out
+    assert 0 <= others <= os.cpu_count()
+    *_, last_but_two, _, _ = out.splitlines()  # the last one says where it is written
+    assert ("BUSY" in last_but_two) == (others > bench.BUSY)
     found = document["ways"]
     assert found.keys() == {"plain_150", "plain_basic_model", "basic_model"}
     assert [found[name]["input"] for name in ("plain_150", "plain_basic_model")] == ["150x150x3", "64x64x1"]

@@ -567,7 +567,7 @@ def test_bundled_faces_cut_short_or_missing(bundled: Path, name: str):
     assert "git checkout" in refusal(load_training, "bundled")
 
 
-@pytest.mark.parametrize("digest", [None, [None], "not hexadecimal", 7])
+@pytest.mark.parametrize("digest", [None, [None], "", "not hexadecimal", 7])
 def test_a_digest_of_bundled_faces_that_is_none(bundled: Path, digest: object):
     index = json.loads((bundled / "digests.json").read_text())
     index["splits"]["test"]["pixels"] = digest
