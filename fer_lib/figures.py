@@ -210,7 +210,7 @@ def accuracy(history: Mapping[str, Any], onset: Onset, window: int = 5) -> Figur
 def gap(history: Mapping[str, Any], onset: Onset, window: int = 5) -> Figure:
     """Generalisation gap, validation minus training loss, by epoch."""
     values = generalisation_gap(history)
-    figure, ax = _training_axes(values, onset, "validation loss −\ntraining loss", "gap {:+.2f}", height=2.3)
+    figure, ax = _training_axes(values, onset, "validation loss −\ntraining loss", "gap {:+.3f}", height=2.3)
     ax.axhline(0, color=FAINT, linewidth=0.8, label="_zero")
     _curve(ax, smooth(values, window), "gap\n(thin: each epoch)", VALIDATION)
     _cut_jumps(ax, values)
@@ -439,7 +439,7 @@ def _training_axes(
         mark(onset.onset_epoch, 0, f"over-fitting from epoch {onset.onset_epoch}", VALIDATION)
     else:
         mark(epochs, 0, "no over-fitting seen", FAINT)
-    value = form.format(values[kept - 1]).replace("%", " %")
+    value = form.format(values[kept - 1]).replace("%", " %").replace("-", "−")
     mark(kept, 1, f"epoch {kept} is kept: {value}", INK)
     ax.axvline(kept, color=INK, linewidth=1, linestyle=(0, (1, 2)), label="_kept")
     ax.plot([kept], values[[kept - 1]], "o", color=INK, markersize=5, zorder=3, label="_value kept")
@@ -455,8 +455,9 @@ def _curve(ax: Axes, values: np.ndarray, name: str, colour: str, **options: Any)
 
 def _cut_jumps(ax: Axes, values: np.ndarray) -> None:
     """Keep rare, very high values from flattening the rest: cut them off and say how high they reach."""
-    top = 2 * np.quantile(values, 0.9)
-    if not 0 < top < values.max():
+    base = min(0.0, values.min())  # a gap may lie below zero
+    top = base + 2 * (np.quantile(values, 0.9) - base)
+    if not base < top < values.max():
         return
     ax.set_ylim(top=top)
     cut = np.flatnonzero(values > top) + 1

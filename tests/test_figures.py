@@ -171,6 +171,15 @@ def test_a_jump_is_cut_off_and_its_height_given():
     assert "up to 6.0" in {text.get_text() for text in ax.texts}
 
 
+def test_a_gap_around_zero_is_not_cut_off():
+    """Most of it is below zero, as dropout and augmentation make it; a little above is no jump."""
+    history = history_of(turn=99)
+    history["loss"] = history["val_loss"] + np.where(np.arange(len(history)) < 3, -0.03, 0.04)
+    ax = figures.gap(history, find_onset(history["val_loss"])).axes[0]
+    texts = {text.get_text() for text in ax.texts}
+    assert not any("up to" in text for text in texts) and any(text.endswith("gap −0.040") for text in texts)
+
+
 def test_pictures_hold_the_pixels():
     faces = faces_of(DEFAULT_CLASSES)
     means = figures.mean_faces(faces)
