@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
         "check",
         help="find what is stale or altered in a run (default: the newest)",
         description="Go the way from the report of a run back to its data and name every edge: ok, stale "
-        "(code, parameters, data or environment are others now) or altered (not what the run wrote). "
+        "(code, parameters, data or environment are others now), altered (not what was written) or missing. "
         "Exit code 2 if any is not ok.",
     )
     check.add_argument("run", nargs="?", metavar="RUN")
@@ -237,9 +237,9 @@ def _check(options: Any) -> int:
     found = list(trust.edges(run))
     print(run.path)
     trust.print_edges(found)
-    problems = [edge for edge in found if edge.state not in ("ok", "absent")]
-    for edge in problems:
-        print(printable(f"fer: {run.name}: {edge.reason}"), file=sys.stderr)
+    problems = trust.problems(found)
+    for line in problems:
+        print(printable(f"fer: {run.name}: {line}"), file=sys.stderr)
     return 2 if problems else 0
 
 

@@ -64,7 +64,7 @@ class Edge:
         A file of the run, a notebook, or what a notebook depends on.
     state : str
         "ok"; "stale", where it would come out otherwise now; "altered", where it is not what was made;
-        "absent", where it was never made.
+        "missing", where it was made and is no longer there; "absent", where it was never made.
     reason : str
         What is wrong, in one line.
     """
@@ -78,6 +78,13 @@ class Edge:
     def judge(cls, well: object, target: str, source: str, state: str, reason: str) -> "Edge":
         """Make an edge that is ok if `well`, and else has the state and the reason."""
         return cls(target, source) if well else cls(target, source, state, reason)
+
+    @classmethod
+    def of_file(cls, now: str | None, then: str, target: str, source: str, made: str) -> "Edge":
+        """Make an edge to a file from its digest `now`, None where it is missing, and `then`, when made."""
+        if now is None:
+            return cls(target, source, "missing", f"{target} is missing")
+        return cls.judge(now == then, target, source, "altered", f"{target} is not what {made}")
 
 
 STAGES = {
@@ -321,18 +328,17 @@ class Run:
             yield Edge.judge(before == value, notebook, name, "stale", changed)
         for key, digest in entry["outputs"].items():
             if key == "metrics.json":
-                same = self._metrics_digest(stage) == digest
+                current = self._metrics_digest(stage)
                 key += f" ({', '.join(f'{prefix}*' for prefix in STAGES[stage].prefixes)})"
             else:
-                same = self.digest(key) == digest
-            yield Edge.judge(same, key, notebook, "altered", f"{key} is not what {notebook} wrote")
+                current = self.digest(key)
+            yield Edge.of_file(current, digest, key, notebook, f"{notebook} wrote")
         if "notebook" in entry:
             key, digest = _executed(stage), entry["notebook"]
             if digest is None:
                 yield Edge(key, notebook, "stale", "killed before the executed notebook was kept")
             else:
-                same = self.digest(key) == digest
-                yield Edge.judge(same, key, notebook, "altered", f"{key} is not what was executed")
+                yield Edge.of_file(self.digest(key), digest, key, notebook, "was executed")
 
     def strays(self) -> Iterator[Edge]:
         """Compare the run as a whole with what its stages recorded: nothing else may be in it."""

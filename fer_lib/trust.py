@@ -40,17 +40,37 @@ def edges(run: Run) -> Iterator[Edge]:
 
 
 def print_edges(found: list[Edge]) -> None:
-    """Print an edge a line; figures, tables and checkpoints that are well are counted."""
+    """Print an edge a line; figures, tables and checkpoints that are well, or missing, are counted."""
     rows: dict[tuple[str, str, str], int] = {}
     for edge in found:
         folder, slash, _ = edge.target.rpartition("/")
-        target = folder + slash if slash and edge.state == "ok" and folder != "notebooks" else edge.target
+        counted = slash and edge.state in ("ok", "missing") and folder != "notebooks"
+        target = folder + slash if counted else edge.target
         row = (target, edge.source, edge.state)
         rows[row] = rows.get(row, 0) + 1
     named = {row: row[0] + (f" ({count} files)" if count > 1 else "") for row, count in rows.items()}
     left, right = max(map(len, named.values())), max(len(source) for _, source, _ in rows)
     for row, target in named.items():
         print(printable(f"{target:<{left}}  <-  {row[1]:<{right}}  {row[2]}"))
+
+
+def problems(found: list[Edge]) -> list[str]:
+    """Say in lines what is wrong; files that are missing from one folder share a line."""
+    lines: dict[str, list[Edge]] = {}
+    for edge in found:
+        if edge.state not in ("ok", "absent"):
+            folder = edge.target.rpartition("/")[0]
+            together = edge.state == "missing" and folder
+            lines.setdefault(f"{folder}/" if together else f"{edge}", []).append(edge)
+    return [
+        f"{where}: {len(edges)} files are missing, from {first.target} to {edges[-1].target}"
+        if len(edges) > 1
+        else f"{first.target}: {first.reason}"
+        if first.state == "stale"
+        else first.reason
+        for where, edges in lines.items()
+        for first in edges[:1]
+    ]
 
 
 # -- verify: the same again ----------------------------------------------------------------------------
@@ -96,9 +116,8 @@ def verify(run: Run) -> str:
                 f"{run.name}: {STAGES[stage].notebook} is not finished; `fer run --resume {run.name}`"
             )
     parameters = {stage: params.plain(run.parameters(stage)) for stage in run.stages}
-    for edge in edges(run):
-        if edge.state != "ok":
-            print(f"before: {edge.reason}", flush=True)
+    for line in problems(list(edges(run))):
+        print(f"before: {line}", flush=True)
     folder, verdict = Path(mkdtemp(prefix="fer-verify-")), ""
     try:
         with pipeline.environment("FER_RESULTS", str(folder)):

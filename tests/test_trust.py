@@ -183,7 +183,7 @@ def swap_model_and_digest(run: runs.Run) -> None:
             ["tables/counts.csv", "contents"],
         ),
         (lambda run: run.model_path.write_bytes(b"weights 1"), ["model.keras is not what 03_overfitting"]),
-        (lambda run: run.model_path.unlink(), ["model.keras is not what 03_overfitting"]),
+        (lambda run: run.model_path.unlink(), ["model.keras is missing"]),
         (swap_model_and_digest, ["03_overfitting has other results", "none of the checkpoints", "contents"]),
         (lambda run: append(run.path / "checkpoints/epoch_001.keras"), ["checkpoints/epoch_001.keras"]),
         (lambda run: append(run.path / "history.csv", "3,0.1\n"), ["history.csv"]),
@@ -191,7 +191,7 @@ def swap_model_and_digest(run: runs.Run) -> None:
         (lambda run: (run.path / "notebooks/01_exploration.ipynb").unlink(), ["notebooks/01_exploration"]),
         (lambda run: append(run.path / "report.html"), ["report.html is not what was built"]),
         (lambda run: append(run.path / "report.pdf"), ["report.pdf is not what was built"]),
-        (lambda run: (run.path / "report.tex").unlink(), ["report.tex is not what was built"]),
+        (lambda run: (run.path / "report.tex").unlink(), ["report.tex is missing"]),
         (lambda run: (run.path / "report.json").unlink(), ["report.json"]),
         (lambda run: (run.path / "report.json").write_text('{"inputs": 1}'), ["report.json"]),
         (lambda run: run.update(name="other"), ["name is 'other'", "contents"]),
@@ -207,7 +207,20 @@ def test_what_was_altered_is_found_and_named(run, capsys, tamper, said):
     assert len(lines) == len(said) and all(line.startswith(f"fer: {run.name}: ") for line in lines), err
     for text in said:
         assert any(text in line for line in lines), text
-    assert out.count("altered\n") + out.count("stale\n") == len(said)
+    assert sum(out.count(f"{state}\n") for state in ("altered", "stale", "missing")) == len(said)
+
+
+def test_files_missing_from_one_folder_share_a_line(run, capsys):
+    """A run without its checkpoints, of which there may be hundreds, is told from one that was altered."""
+    first, *_, last = paths = sorted((run.path / "checkpoints").glob("*.keras"))
+    for path in paths:
+        path.unlink()
+    assert cli.main(["check", run.name]) == 2
+    out, err = capsys.readouterr()
+    (line,) = err.splitlines()
+    assert line.startswith(f"fer: {run.name}: checkpoints/: ") and "files are missing" in line
+    assert first.name in line and last.name in line
+    assert out.count("missing\n") == 1
 
 
 @pytest.mark.parametrize(
