@@ -83,7 +83,7 @@ class Edge:
     def of_file(cls, now: str | None, then: str, target: str, source: str, made: str) -> "Edge":
         """Make an edge to a file from its digest `now`, None where it is missing, and `then`, when made."""
         if now is None:
-            return cls(target, source, "missing", f"{target} is missing")
+            return cls(target, source, "missing", f"{target} is missing ({source} made it)")
         return cls.judge(now == then, target, source, "altered", f"{target} is not what {made}")
 
 
