@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser(
         "check",
-        help="find what is stale or altered in a run (default: the newest)",
+        help="find what is stale, altered or missing in a run (default: the newest)",
         description="Go the way from the report of a run back to its data and name every edge: ok, stale "
         "(code, parameters, data or environment are others now), altered (not what was written) or missing. "
         "Exit code 2 if any is not ok.",

@@ -136,3 +136,8 @@ def sha256_of_file(path: str | Path) -> str:
     """SHA-256 (hexadecimal) of a file's bytes."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_if_there(path: Path) -> str | None:
+    """SHA-256 (hexadecimal) of a file's bytes; None where there is no such file."""
+    return sha256_of_file(path) if path.is_file() else None

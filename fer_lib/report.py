@@ -24,6 +24,7 @@ from fer_lib.files import (
     UsageError,
     atomic_path,
     read_json,
+    sha256_if_there,
     sha256_of,
     sha256_of_file,
     write_json,
@@ -102,8 +103,7 @@ def edges(run_dir: Path) -> Iterator[Edge]:
         )
         return
     for name, path in paths.items():
-        now = sha256_of_file(path) if path.is_file() else None
-        yield Edge.of_file(now, outputs[name], name, "fer report", "was built")
+        yield Edge.of_file(sha256_if_there(path), outputs[name], name, "fer report", "was built")
     try:
         same, reason = (
             _digest(run_dir, SOURCE, _read_run(run_dir)) == inputs,

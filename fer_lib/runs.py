@@ -32,6 +32,7 @@ from fer_lib.files import (
     UsageError,
     atomic_path,
     read_json,
+    sha256_if_there,
     sha256_of,
     sha256_of_file,
     write_json,
@@ -401,8 +402,7 @@ class Run:
 
     def digest(self, key: str) -> str | None:
         """Give the digest of an output as it is now, by its name in run.json; None where it is missing."""
-        path = self.model_path if key == "model.keras" else self.path / key
-        return sha256_of_file(path) if path.is_file() else None
+        return sha256_if_there(self.model_path if key == "model.keras" else self.path / key)
 
     def _metrics_digest(self, stage: str) -> str:
         own = {key: value for key, value in self.metrics.items() if key.startswith(STAGES[stage].prefixes)}

@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fer_lib import pipeline, runs, studies
-from fer_lib.files import UsageError, sha256_of_file, write_json, write_text
+from fer_lib.files import UsageError, sha256_if_there, sha256_of_file, write_json, write_text
 from fer_lib.studies import Point, Study
 
 STAGES = ("training", "overfitting")
@@ -299,7 +299,7 @@ def _unlike(needs: dict[str, Any]) -> str:
     from fer_lib import datasets
 
     seen = Path(needs["study"]) / "study.json"
-    if not seen.is_file() or sha256_of_file(seen) != needs["digest"]:
+    if sha256_if_there(seen) != needs["digest"]:
         return f"does not see the results folder {needs['results']}; it has to be one that all share"
     if not os.access(needs["results"], os.W_OK):
         return f"may not write to {needs['results']}"

@@ -43,10 +43,8 @@ def print_edges(found: list[Edge]) -> None:
     """Print an edge a line; figures, tables and checkpoints that are well, or missing, are counted."""
     rows: dict[tuple[str, str, str], int] = {}
     for edge in found:
-        folder, slash, _ = edge.target.rpartition("/")
-        counted = slash and edge.state in ("ok", "missing") and folder != "notebooks"
-        target = folder + slash if counted else edge.target
-        row = (target, edge.source, edge.state)
+        folder = _folder(edge) if edge.state in ("ok", "missing") else ""
+        row = (edge.target if folder in ("", "notebooks/") else folder, edge.source, edge.state)
         rows[row] = rows.get(row, 0) + 1
     named = {row: row[0] + (f" ({count} files)" if count > 1 else "") for row, count in rows.items()}
     left, right = max(map(len, named.values())), max(len(source) for _, source, _ in rows)
@@ -55,22 +53,27 @@ def print_edges(found: list[Edge]) -> None:
 
 
 def problems(found: list[Edge]) -> list[str]:
-    """Say in lines what is wrong; files that are missing from one folder share a line."""
-    lines: dict[str, list[Edge]] = {}
+    """Say in lines what is wrong; files that are missing from one folder share a line, which names each."""
+    lines: list[str] = []
+    missing: dict[str, list[Edge]] = {}
     for edge in found:
-        if edge.state not in ("ok", "absent"):
-            folder = edge.target.rpartition("/")[0]
-            together = edge.state == "missing" and folder
-            lines.setdefault(f"{folder}/" if together else f"{edge}", []).append(edge)
-    return [
-        f"{where}: {len(edges)} files are missing, from {first.target} to {edges[-1].target}"
-        if len(edges) > 1
-        else f"{first.target}: {first.reason}"
-        if first.state == "stale"
-        else first.reason
-        for where, edges in lines.items()
-        for first in edges[:1]
-    ]
+        if edge.state == "missing":
+            missing.setdefault(_folder(edge) or edge.target, []).append(edge)
+        elif edge.state == "stale":
+            lines.append(f"{edge.target}: {edge.reason}")
+        elif edge.state == "altered":
+            lines.append(edge.reason)
+    for folder, edges in missing.items():
+        names = ", ".join(edge.target.removeprefix(folder) for edge in edges)
+        together = f"{folder}: {len(edges)} files are missing: {names}"
+        lines.append(together if len(edges) > 1 else edges[0].reason)
+    return lines
+
+
+def _folder(edge: Edge) -> str:
+    """Name the folder, with its slash, that an edge's target is in; "" where it is in none."""
+    folder, slash, _ = edge.target.rpartition("/")
+    return folder + slash
 
 
 # -- verify: the same again ----------------------------------------------------------------------------
@@ -117,7 +120,7 @@ def verify(run: Run) -> str:
             )
     parameters = {stage: params.plain(run.parameters(stage)) for stage in run.stages}
     for line in problems(list(edges(run))):
-        print(f"before: {line}", flush=True)
+        print(printable(f"before: {line}"), flush=True)
     folder, verdict = Path(mkdtemp(prefix="fer-verify-")), ""
     try:
         with pipeline.environment("FER_RESULTS", str(folder)):

@@ -223,6 +223,15 @@ def test_files_missing_from_one_folder_share_a_line(run, capsys):
     assert out.count("missing\n") == 1
 
 
+def test_every_file_missing_from_a_folder_is_named(run, capsys):
+    gone = sorted((run.path / "figures").iterdir())[1:9:3]  # three that are no neighbours
+    for path in gone:
+        path.unlink()
+    assert cli.main(["check", run.name]) == 2
+    line = next(x for x in capsys.readouterr().err.splitlines() if "files are missing" in x)
+    assert all(path.name in line for path in gone) and "3 files" in line
+
+
 @pytest.mark.parametrize(
     ("key", "other"),
     [("versions", {"keras": "9.9"}), ("git", {"commit": "0" * 40}), ("machine", {"cores": 99})],
