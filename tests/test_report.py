@@ -351,25 +351,29 @@ def test_no_number_is_typed_into_the_prose() -> None:
 
 
 def test_html_in_a_browser(built: dict[str, Path], tmp_path: Path) -> None:
-    """No error on the console, all images shown, nothing unresolved, no sideways scrolling on a phone."""
+    """No error on the console, all images shown, nothing unresolved, no scrolling sideways, no table cut."""
     page = html.escape(built["html"].read_text(encoding="utf-8"))
-    phone = tmp_path / "phone.html"  # looks at the report from outside: the report itself forbids scripts
-    phone.write_text(
-        f"""<!DOCTYPE html><iframe width="390" height="844" style="border: 0" srcdoc="{page}"></iframe>
+    outside = tmp_path / "outside.html"  # looks at the report from there: the report itself forbids scripts
+    outside.write_text(
+        f"""<!DOCTYPE html>
+        <iframe width="390" height="844" style="border: 0" srcdoc="{page}"></iframe>
+        <iframe width="1100" height="900" style="border: 0" srcdoc="{page}"></iframe>
         <script>
         addEventListener("load", () => {{
-          const view = frames[0], root = view.document.documentElement, images = [...view.document.images];
+          const [phone, desk] = [0, 1].map(i => frames[i].document), images = [...phone.images];
+          const wider = box => box.scrollWidth > box.clientWidth;
           document.body.append("CHECKED " + JSON.stringify({{
-            width: view.innerWidth, sideways: root.scrollWidth > view.innerWidth, images: images.length,
+            width: frames[0].innerWidth, sideways: wider(phone.documentElement), images: images.length,
             shown: images.filter(image => image.complete && image.naturalWidth > 0).length,
-            unresolved: /[?][?]|metric=|run=|@fig|@tbl/.test(root.innerText) }}) + " END");
+            clipped: [...desk.querySelectorAll(".scroll")].filter(wider).map(box => box.id || box.innerText),
+            unresolved: /[?][?]|metric=|run=|@fig|@tbl/.test(phone.documentElement.innerText) }}) + " END");
         }});</script>""",
         encoding="utf-8",
     )
     browser = next(
         (n for n in ("chromium", "chromium-browser", "google-chrome") if shutil.which(n)), "chromium"
     )
-    for file in (built["html"], phone):
+    for file in (built["html"], outside):
         command = [tool(browser, "report.html in a browser"), "--headless", "--no-sandbox", "--disable-gpu"]
         command += ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
         command += ["--disable-component-update", f"--user-data-dir={tmp_path / file.stem}", "--dump-dom"]
@@ -378,7 +382,14 @@ def test_html_in_a_browser(built: dict[str, Path], tmp_path: Path) -> None:
         assert not [line for line in result.stderr.splitlines() if "CONSOLE" in line]
     found = json.loads(html.unescape(re.search(r"</script>CHECKED (.*?) END", result.stdout)[1]))
     count = len(FIGURES)
-    assert found == {"width": 390, "sideways": False, "images": count, "shown": count, "unresolved": False}
+    assert found == {
+        "width": 390,
+        "sideways": False,
+        "images": count,
+        "shown": count,
+        "clipped": [],
+        "unresolved": False,
+    }
 
 
 def latex(run_dir: Path, passes: int = 1) -> str:
