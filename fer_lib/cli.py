@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import UsageError, printable
+from fer_lib.files import UsageError, say
 
 EPILOGUE = """examples:
   fer run                                   train and evaluate on the bundled faces
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser().parse_args(arguments)
         return options.action(options) or 0
     except UsageError as error:
-        print("fer:", *str(error).splitlines(), file=sys.stderr)
+        say(" ".join(["fer:", *str(error).splitlines()]), error=True)
         return 2
     except KeyboardInterrupt:
         print("fer: interrupted; what was finished is kept (fer run --resume RUN)", file=sys.stderr)
@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except OSError as error:  # what no reader foresaw: a name that is too long, a disk that went away
-        print(f"fer: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+        say(f"fer: {error.filename or 'input or output'}: {error.strerror or error}", error=True)
         return 2
 
 
@@ -239,7 +239,7 @@ def _check(options: Any) -> int:
     trust.print_edges(found)
     problems = trust.problems(found)
     for line in problems:
-        print(printable(f"fer: {run.name}: {line}"), file=sys.stderr)
+        say(f"fer: {run.name}: {line}", error=True)
     return 2 if problems else 0
 
 
@@ -268,7 +268,7 @@ def _list(_: Any) -> None:
         try:
             metrics = run.metrics
         except UsageError as error:
-            print(f"fer: passed over: {error}", file=sys.stderr)
+            say(f"fer: passed over: {error}", error=True)
             continue
         accuracy = metrics.get("test.accuracy")
         samples = metrics.get("training.samples", values.get("train_samples"))
@@ -290,7 +290,7 @@ def _list(_: Any) -> None:
     for row in rows:
         left = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
         right = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        print("  ".join([*left, *right]))
+        say("  ".join([*left, *right]))
     if len(rows) == 1:
         print(f"no runs yet in {runs.results_folder()}; start one with `fer run`")
 
@@ -307,9 +307,9 @@ def _predict(options: Any) -> int:
         width = max((len(row["image"]) for row in found), default=0)
         for row in found:
             ranked = sorted(row["probabilities"].items(), key=lambda pair: -pair[1])
-            print(f"{row['image']:<{width}}  " + "  ".join(f"{name} {100 * p:.1f}%" for name, p in ranked))
+            say(f"{row['image']:<{width}}  " + "  ".join(f"{name} {100 * p:.1f}%" for name, p in ranked))
     for message in wrong:
-        print(f"fer: {message}", file=sys.stderr)
+        say(f"fer: {message}", error=True)
     return 2 if wrong else 0
 
 
@@ -321,7 +321,7 @@ def _fetch(_: Any) -> None:
     from fer_lib import fetch
 
     verdict = fetch.fetch()
-    print(f"{verdict.status}: {verdict.detail}")
+    say(f"{verdict.status}: {verdict.detail}")
 
 
 def _verify(options: Any) -> None:
@@ -330,8 +330,8 @@ def _verify(options: Any) -> None:
     verdict = verify.verify(options.path)
     for row in verdict.rows:
         found = f"{row['found']:>6,} of {row['expected']:>6,}"
-        print(f"{row['usage']:<12} {row['class']:<9} {found}  {row['state']}")
-    print(f"{verdict.status}: {verdict.detail}")
+        say(f"{row['usage']:<12} {row['class']:<9} {found}  {row['state']}")
+    say(f"{verdict.status}: {verdict.detail}")
 
 
 def _bench(options: Any) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +82,11 @@ def _umask() -> int:
 def printable(text: str) -> str:
     """Make a name fit for one line of text: no control characters, no undecodable bytes."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def say(line: str, error: bool = False) -> None:
+    """Print a line. What others wrote into runs and names of files cannot steer the terminal with it."""
+    print(printable(line), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -16,7 +16,6 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -32,6 +31,7 @@ from fer_lib.files import (
     UsageError,
     atomic_path,
     read_json,
+    say,
     sha256_if_there,
     sha256_of,
     sha256_of_file,
@@ -578,7 +578,7 @@ def every() -> list[tuple[Run, dict[str, Any]]]:
         try:
             found.append((run := Run(path.parent), _document(run)))
         except UsageError as error:
-            print(f"fer: passed over: {error}", file=sys.stderr)
+            say(f"fer: passed over: {error}", error=True)
     return sorted(found, key=lambda pair: _created(pair[0]), reverse=True)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fer_lib import evaluation, params, report
-from fer_lib.files import UsageError, printable
+from fer_lib.files import UsageError, say
 from fer_lib.runs import STAGES, Edge, Run, create
 
 ACCURACY = 0.02  # absolute: accuracy, balanced accuracy, macro F1 and their intervals
@@ -49,7 +49,7 @@ def print_edges(found: list[Edge]) -> None:
     named = {row: row[0] + (f" ({count} files)" if count > 1 else "") for row, count in rows.items()}
     left, right = max(map(len, named.values())), max(len(source) for _, source, _ in rows)
     for row, target in named.items():
-        print(printable(f"{target:<{left}}  <-  {row[1]:<{right}}  {row[2]}"))
+        say(f"{target:<{left}}  <-  {row[1]:<{right}}  {row[2]}")
 
 
 def problems(found: list[Edge]) -> list[str]:
@@ -120,7 +120,7 @@ def verify(run: Run) -> str:
             )
     parameters = {stage: params.plain(run.parameters(stage)) for stage in run.stages}
     for line in problems(list(edges(run))):
-        print(printable(f"before: {line}"), flush=True)
+        say(f"before: {line}")
     folder, verdict = Path(mkdtemp(prefix="fer-verify-")), ""
     try:
         with pipeline.environment("FER_RESULTS", str(folder)):
@@ -147,7 +147,7 @@ def _compare_bytes_and_metrics(run: Run, again: Run) -> str:
     width = max(map(len, differing), default=0)
     for key, near in verdicts.items():
         state = "equal within tolerance" if near else "different"
-        print(f"{key:<{width}}  {_short(_missing(ours, key))} -> {_short(_missing(theirs, key))}  {state}")
+        say(f"{key:<{width}}  {_short(_missing(ours, key))} -> {_short(_missing(theirs, key))}  {state}")
     print(f"metrics: {len(ours.keys() | theirs.keys()) - len(differing)} identical, {len(differing)} not")
 
     files: dict[str, list[str]] = {}
@@ -246,7 +246,7 @@ def compare(found: list[Run]) -> None:
     letters = [chr(ord("A") + i) if i < 26 else f"R{i + 1}" for i in range(len(found))]
     for letter, run, hits, seed in zip(letters, found, correct, seeds, strict=True):
         low, high = evaluation.wilson_interval(int(hits.sum()), len(hits))
-        print(f"{letter}  {run.name}  seed {seed}  {hits.mean():.1%} ({low:.1%} to {high:.1%})")
+        say(f"{letter}  {run.name}  seed {seed}  {hits.mean():.1%} ({low:.1%} to {high:.1%})")
     print(f"{len(correct[0]):,} test images, 95% intervals; differing: {', '.join(differing) or 'nothing'}")
     if len(found) == 2:
         print(evaluation.mcnemar(*correct, (letters[0], letters[1])).verdict)

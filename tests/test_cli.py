@@ -314,3 +314,25 @@ def test_an_interruption_is_one_line_and_130(capsys, monkeypatch):
     assert cli.main(["list"]) == 130
     err = capsys.readouterr().err
     assert err.startswith("fer: interrupted") and len(err.splitlines()) == 1
+
+
+def test_the_terminal_is_not_steered_by_what_others_wrote(capsys, results, tmp_path):
+    clear = "\x1b[2J\x9b2K\u202e"
+    make_run(results, 1000, {}, data=f"/some where/{clear}faces")
+    broken = results / f"{clear}_timestamp_2000"
+    broken.mkdir()
+    (broken / "run.json").write_text("{")
+    calls = (
+        ["list"],
+        ["check", clear],
+        ["compare", clear, clear],
+        ["run", "--resume", clear],
+        ["run", "--data", f"{tmp_path}/{clear}"],
+        ["data", "verify", f"{tmp_path}/{clear}"],
+        ["predict", f"{tmp_path}/{clear}.jpg"],
+    )
+    for arguments in calls:
+        cli.main(arguments)
+        said = "".join(capsys.readouterr())
+        assert "[2J" in said, said
+        assert all(character.isprintable() or character == "\n" for character in said), said
