@@ -157,9 +157,9 @@ def _compare_bytes_and_metrics(run: Run, again: Run) -> str:
         files.setdefault(folder + slash or key, []).append("" if same else key)
     for kind, keys in files.items():
         other = [key for key in keys if key]
-        print(
-            f"{kind}: {len(keys) - len(other)} of {len(keys)} identical" + "".join(f"\n  {k}" for k in other)
-        )
+        say(f"{kind}: {len(keys) - len(other)} of {len(keys)} identical")
+        for key in other:
+            say(f"  {key}")
     if not all(verdicts.values()):
         return "different"
     unequal = differing or any(any(keys) for keys in files.values())
