@@ -389,6 +389,19 @@ def test_the_same_again_is_identical_and_leaves_nothing(run, executed, capsys, t
     assert runs.results_folder() == run.path.parent
 
 
+def test_files_that_were_given_away_are_compared_by_what_run_json_says_of_them(run, executed, capsys):
+    executed()
+    for gone in (run.path / "figures" / "loss.pdf", run.path / "report.json", run.model_path):
+        gone.unlink()
+    assert cli.main(["verify", run.name]) == 0
+    out = capsys.readouterr().out
+    assert "before: figures/loss.pdf is missing" in out and out.endswith("\nidentical\n")
+    executed(lambda again: append(again.path / "figures" / "loss.pdf"))
+    assert cli.main(["verify", run.name]) == 0
+    out = capsys.readouterr().out
+    assert "\n  figures/loss.pdf\n" in out and out.endswith("\nequal within tolerance\n")
+
+
 def test_within_tolerance_is_said_metric_by_metric(run, executed, capsys):
     accuracy = run.metrics["test.accuracy"] + 0.01
     executed(lambda again: edit(again.path / "metrics.json", test__accuracy=accuracy))
