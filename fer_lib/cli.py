@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import UsageError, say
+from fer_lib.files import UsageError, complain, say
 
 EPILOGUE = """examples:
   fer run                                   train and evaluate on the bundled faces
@@ -149,16 +149,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser().parse_args(arguments)
         return options.action(options) or 0
     except UsageError as error:
-        say(" ".join(["fer:", *str(error).splitlines()]), error=True)
+        complain(" ".join(str(error).splitlines()))
         return 2
     except KeyboardInterrupt:
-        print("fer: interrupted; what was finished is kept (fer run --resume RUN)", file=sys.stderr)
+        complain("interrupted; what was finished is kept (fer run --resume RUN)")
         return 130
     except BrokenPipeError:  # for example `fer list | head`
         sys.stderr.close()
         return 0
     except OSError as error:  # what no reader foresaw: a name that is too long, a disk that went away
-        say(f"fer: {error.filename or 'input or output'}: {error.strerror or error}", error=True)
+        complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
         return 2
 
 
@@ -239,7 +239,7 @@ def _check(options: Any) -> int:
     trust.print_edges(found)
     problems = trust.problems(found)
     for line in problems:
-        say(f"fer: {run.name}: {line}", error=True)
+        complain(f"{run.name}: {line}")
     return 2 if problems else 0
 
 
@@ -268,7 +268,7 @@ def _list(_: Any) -> None:
         try:
             metrics = run.metrics
         except UsageError as error:
-            say(f"fer: passed over: {error}", error=True)
+            complain(f"passed over: {error}")
             continue
         accuracy = metrics.get("test.accuracy")
         samples = metrics.get("training.samples", values.get("train_samples"))
@@ -309,7 +309,7 @@ def _predict(options: Any) -> int:
             ranked = sorted(row["probabilities"].items(), key=lambda pair: -pair[1])
             say(f"{row['image']:<{width}}  " + "  ".join(f"{name} {100 * p:.1f}%" for name, p in ranked))
     for message in wrong:
-        say(f"fer: {message}", error=True)
+        complain(message)
     return 2 if wrong else 0
 
 

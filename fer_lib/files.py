@@ -84,9 +84,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def say(line: str, error: bool = False) -> None:
+def say(line: str) -> None:
     """Print a line. What others wrote into runs and names of files cannot steer the terminal with it."""
-    print(printable(line), file=sys.stderr if error else sys.stdout, flush=True)
+    print(printable(line), flush=True)
+
+
+def complain(message: str) -> None:
+    """Print to the standard error stream what went wrong, as a line of `fer`; see `say`."""
+    print(printable(f"fer: {message}"), file=sys.stderr)
 
 
 def write_text(path: str | Path, text: str) -> None:

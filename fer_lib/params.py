@@ -139,7 +139,8 @@ def section6() -> dict[str, Any]:
 
     With the assignment's 5,000 images 86.3 % (85.3, 86.4, 87.0 % by seed): `-p train_samples=5000
     -p validation_share=0.2 -p epochs=200 -p augmentation_strength=0.8 -p dropout=0.3`. Over-fitting began at
-    epochs 72, 124 and 102; the models of epochs 70, 123 and 100 were kept. 46 CPU minutes each.
+    epochs 72, 124 and 102; the models of epochs 70, 123 and 100 were kept. Seeds 1 and 2 took 46 CPU
+    minutes each.
 
     With seven classes 64.3 % (62.7 to 65.8 %; seed 0), balanced 59.7 %: `-p epochs=80 -p dropout=0.1
     -p classes=angry,disgust,fear,happy,sad,surprise,neutral -p augmentation_strength=0.5`. Over-fitting began

@@ -30,8 +30,8 @@ from fer_lib import params
 from fer_lib.files import (
     UsageError,
     atomic_path,
+    complain,
     read_json,
-    say,
     sha256_if_there,
     sha256_of,
     sha256_of_file,
@@ -578,7 +578,7 @@ def every() -> list[tuple[Run, dict[str, Any]]]:
         try:
             found.append((run := Run(path.parent), _document(run)))
         except UsageError as error:
-            say(f"fer: passed over: {error}", error=True)
+            complain(f"passed over: {error}")
     return sorted(found, key=lambda pair: _created(pair[0]), reverse=True)
 
 

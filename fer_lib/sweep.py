@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fer_lib import pipeline, runs, studies
-from fer_lib.files import UsageError, say, sha256_if_there, sha256_of_file, write_json, write_text
+from fer_lib.files import UsageError, complain, sha256_if_there, sha256_of_file, write_json, write_text
 from fer_lib.studies import Point, Study
 
 STAGES = ("training", "overfitting")
@@ -119,7 +119,7 @@ def sweep(path: str | Path, jobs: int | None = None, scheduler: str | None = Non
                 progress.show()
     failed = results.having("failed")
     for point in failed:
-        say(f"fer: {study.label(point)}: {results.rows[point.key]['error']}", error=True)
+        complain(f"{study.label(point)}: {results.rows[point.key]['error']}")
     print(study.folder / "results.csv")
     return len(failed)
 

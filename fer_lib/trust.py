@@ -152,9 +152,11 @@ def _compare_bytes_and_metrics(run: Run, again: Run) -> str:
     print(f"metrics: {len(ours.keys() | theirs.keys()) - len(differing)} identical, {len(differing)} not")
 
     files: dict[str, list[str]] = {}
-    for key in sorted({key for each in (run, again) for key in _files(each)}):
+    recorded = _recorded(run)
+    for key in sorted(recorded | _recorded(again)):
         folder, slash, _ = key.rpartition("/")
-        same = _digest(run, key) == again.digest(key) is not None
+        # Of a run that gave files away, like results/reference, run.json still knows what they were.
+        same = (run.digest(key) or recorded.get(key)) == again.digest(key) is not None
         files.setdefault(folder + slash or key, []).append("" if same else key)
     for kind, keys in files.items():
         other = [key for key in keys if key]
@@ -167,16 +169,12 @@ def _compare_bytes_and_metrics(run: Run, again: Run) -> str:
     return "equal within tolerance" if unequal else "identical"
 
 
-def _files(run: Run) -> list[str]:
+def _recorded(run: Run) -> dict[str, str | None]:
+    """Give the files that are compared and the digests in run.json, which knows none of the report's."""
     stages = run.document["stages"].values()
-    written = {key for entry in stages for key in entry.get("outputs", {}) if key != "metrics.json"}
-    return sorted(written) + [name for name in ("report.pdf", "report.tex") if (run.path / name).exists()]
-
-
-def _digest(run: Run, key: str) -> str | None:
-    # Of a run that gave files away, like results/reference, run.json still knows what they were.
-    recorded = (entry.get("outputs", {}).get(key) for entry in run.document["stages"].values())
-    return run.digest(key) or next(filter(None, recorded), None)
+    written = {key: digest for entry in stages for key, digest in entry.get("outputs", {}).items()}
+    written.pop("metrics.json", None)
+    return written | {name: None for name in ("report.pdf", "report.tex") if (run.path / name).exists()}
 
 
 def _missing(metrics: dict[str, Any], key: str) -> Any:
