@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fer_lib import evaluation, params, report
-from fer_lib.files import UsageError, say
+from fer_lib.files import UsageError, printable, say
 from fer_lib.runs import STAGES, Edge, Run, create
 
 ACCURACY = 0.02  # absolute: accuracy, balanced accuracy, macro F1 and their intervals
@@ -125,7 +125,9 @@ def verify(run: Run) -> str:
     folder, verdict = Path(mkdtemp(prefix="fer-verify-")), ""
     try:
         with pipeline.environment("FER_RESULTS", str(folder)):
-            again = create(re.sub(r"_timestamp_\d+$", "", run.name))
+            # The report quotes the name, and the folder may be called otherwise now. It is somebody's text.
+            name = Path(printable(document["name"])).name
+            again = create(re.sub(r"_timestamp_\d+$", "", name))
             again.update(parameters=parameters, threads=document.get("threads"))
             pipeline.execute(again)
         if (run.path / "report.pdf").exists():

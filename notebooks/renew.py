@@ -19,7 +19,15 @@ from fer_lib.files import UsageError, sha256_of, sha256_of_file, write_json, wri
 
 REFERENCES = runs.ROOT / "tests" / "references"
 # What results/reference keeps of the run whose outputs the notebooks show: what the README points to.
-SHOWN = ("run.json", "metrics.json", "history.csv", "report.pdf", "tables/*.csv", "figures/loss.svg")
+SHOWN = (
+    "run.json",
+    "metrics.json",
+    "history.csv",
+    "report.pdf",
+    "report.tex",
+    "tables/*.csv",
+    "figures/loss.svg",
+)
 SHOWN += tuple(f"figures/{name}.svg" for name in ("accuracy", "confusion_matrix", "factors", "per_class"))
 
 OVER_SEEDS = (

@@ -402,6 +402,22 @@ def test_files_that_were_given_away_are_compared_by_what_run_json_says_of_them(r
     assert "\n  figures/loss.pdf\n" in out and out.endswith("\nequal within tolerance\n")
 
 
+def test_under_another_name_a_run_comes_out_the_same(run, executed, capsys):
+    executed()
+    run.path.rename(run.path.with_name("reference"))
+    assert cli.main(["verify", "reference"]) == 0
+    assert capsys.readouterr().out.endswith("\nidentical\n")
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/", "", "a\0b"])
+def test_a_name_that_somebody_made_up_leads_nowhere(run, executed, capsys, tmp_path, name):
+    made = executed()
+    run.update(name=name)
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(["verify", run.name]) == 0
+    assert made[0].path.parent.name.startswith("fer-verify-") and sorted(tmp_path.rglob("*")) == before
+
+
 def test_within_tolerance_is_said_metric_by_metric(run, executed, capsys):
     accuracy = run.metrics["test.accuracy"] + 0.01
     executed(lambda again: edit(again.path / "metrics.json", test__accuracy=accuracy))
