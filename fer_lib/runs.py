@@ -8,7 +8,6 @@ figures/ tables/ notebooks/ checkpoints/
 results/<same name>.keras   the model saved just before over-fitting
 """
 
-import ast
 import json
 import math
 import os
@@ -19,14 +18,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fer_lib import params
+from fer_lib import params, source_code
 from fer_lib.files import (
     UsageError,
     atomic_path,
@@ -612,64 +610,13 @@ def _plain(key: str, value: Any) -> Any:
     raise UsageError(f"metric {key} = {value!r}: not a finite number, text, boolean or None")
 
 
-# -- what a stage's code is ----------------------------------------------------------------------------
-
-
 def code_digest(stage: str, model: str | None = None) -> str:
-    """Digest of a notebook's code and of the fer_lib modules that it reaches by import.
-
-    Only those modules count: a changed report template does not make a trained network stale, nor does
-    another network than the run's `model`.
-    """
-    source = notebook_code(read_json(notebook_path(stage)))
-    texts = [source]
-    for module in sorted(_reached(source, model)):
-        texts += [module, (ROOT / module).read_text(encoding="utf-8")]
-    return sha256_of(*texts)
-
-
-def notebook_code(notebook: dict[str, Any]) -> str:
-    """Code of a notebook, without the cells that hold parameters."""
-    cells = [
-        "".join(cell["source"])
-        for cell in notebook["cells"]
-        if cell["cell_type"] == "code"
-        and not {"parameters", "injected-parameters"} & set(cell.get("metadata", {}).get("tags", []))
-    ]
-    return "\n\n".join(cells)
-
-
-# The run itself, and what every stage reaches through it, would make each digest depend on everything.
-_PLUMBING = {"fer_lib/runs.py", "fer_lib/params.py", "fer_lib/files.py"}
-
-
-def _reached(source: str, model: str | None) -> set[str]:
-    """Files of fer_lib that a source reaches by import statements, directly or through others."""
-    found: set[str] = set()
-    waiting = [source]
-    while waiting:
-        for name in _imports(waiting.pop()):
-            base = ROOT / name.replace(".", "/")
-            files = [base.with_suffix(".py")] if base.with_suffix(".py").is_file() else []
-            if name == "fer_lib.models":
-                files = [path for path in (base / "__init__.py", base / f"{model}.py") if path.is_file()]
-            for path in files:
-                key = path.relative_to(ROOT).as_posix()
-                if key not in found | _PLUMBING:
-                    found.add(key)
-                    waiting.append(path.read_text(encoding="utf-8"))
-    return found
-
-
-@lru_cache(maxsize=256)
-def _imports(source: str) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "fer_lib":
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names if alias.name.split(".")[0] == "fer_lib"}
-    return names
+    """Digest of a notebook's code and of the modules that it reaches; see `fer_lib.source_code`."""
+    path = notebook_path(stage)
+    try:
+        return source_code.notebook_digest(read_json(path), model, ROOT)
+    except UsageError as error:
+        raise UsageError(f"{path.name}: {error}") from None
 
 
 # -- where it ran --------------------------------------------------------------------------------------

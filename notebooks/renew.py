@@ -14,7 +14,7 @@ from typing import Any
 
 import nbformat
 
-from fer_lib import params, runs
+from fer_lib import params, runs, source_code
 from fer_lib.files import UsageError, sha256_of, sha256_of_file, write_json, write_text
 
 REFERENCES = runs.ROOT / "tests" / "references"
@@ -42,7 +42,7 @@ PATHS = ("data.source", "test.source")  # they say where on a machine the data w
 
 def stamped(notebook: Any, source: Any) -> Any:
     """Remember which code the outputs belong to, and forget who executed it when."""
-    notebook.metadata = source.metadata.copy() | {"fer": {"code": sha256_of(runs.notebook_code(source))}}
+    notebook.metadata = source.metadata.copy() | {"fer": {"code": sha256_of(source_code.notebook_code(source))}}
     for cell in notebook.cells:
         for key in ("papermill", "execution", "jupyter"):
             cell.metadata.pop(key, None)

@@ -6,7 +6,7 @@ import statistics
 import nbformat
 import pytest
 
-from fer_lib import pipeline, runs
+from fer_lib import pipeline, runs, source_code
 from fer_lib.files import UsageError, sha256_of
 
 NOTEBOOKS = {stage: runs.notebook_path(stage) for stage in runs.STAGES}
@@ -22,7 +22,7 @@ def code_cells(notebook):
 
 
 def code_stamp(path):
-    return sha256_of(runs.notebook_code(read(path)))
+    return sha256_of(source_code.notebook_code(read(path)))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS.values(), ids=lambda path: path.stem)
@@ -48,7 +48,7 @@ def test_no_function_is_defined_in_two_notebooks():
     defined = [
         node.name
         for path in NOTEBOOKS.values()
-        for node in ast.walk(ast.parse(runs.notebook_code(read(path))))
+        for node in ast.walk(ast.parse(source_code.notebook_code(read(path))))
         if isinstance(node, ast.FunctionDef)
     ]
     assert len(defined) == len(set(defined))
@@ -75,7 +75,7 @@ def named(source):
 
 def sources():
     """Code by name: of the notebooks by their stage, of everything else by its file."""
-    found = {stage: runs.notebook_code(read(path)) for stage, path in NOTEBOOKS.items()}
+    found = {stage: source_code.notebook_code(read(path)) for stage, path in NOTEBOOKS.items()}
     for path in [*(runs.ROOT / "fer_lib").rglob("*.py"), *(runs.ROOT / "notebooks").glob("*.py")]:
         found[path.name] = path.read_text(encoding="utf-8")
     return found
