@@ -5,11 +5,13 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent  # the checkout, or where the package was installed
 
 
 class UsageError(Exception):
@@ -59,18 +61,20 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 _TEMPORARY = re.compile(r"\.(?P<stem>.*)-[a-z0-9_]{8}(\.[^.]*)?")
 
 
-def leftovers(folder: Path, stem: str | None = None) -> list[Path]:
-    """Temporary files that `atomic_path` could not remove because its process was killed.
+def remove_leftovers(*places: Path) -> None:
+    """Remove temporary files that `atomic_path` could not remove because its process was killed.
 
     Parameters
     ----------
-    folder : Path
-    stem : str or None
-        Of a file that was being written in this very folder; None: of any, in the folders below, too.
+    *places : Path
+        Folders, in which and below which all are removed, and files, of which their own are.
     """
-    paths = folder.rglob(".*") if stem is None else folder.glob(".*")
-    named = [(path, match) for path in paths if (match := _TEMPORARY.fullmatch(path.name))]
-    return sorted(path for path, match in named if stem in (None, match["stem"]) and path.is_file())
+    for place in places:
+        folder = place.is_dir()
+        for path in place.rglob(".*") if folder else place.parent.glob(".*"):
+            match = _TEMPORARY.fullmatch(path.name)
+            if match and (folder or match["stem"] == place.stem) and path.is_file():
+                path.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -80,8 +84,29 @@ def _umask() -> int:
 
 
 def printable(text: str) -> str:
-    """Make a name fit for one line of text: no control characters, no undecodable bytes."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """Make somebody else's text fit for a line: no line breaks, control or direction characters.
+
+    Blanks of any kind are blanks; joiners within words and emoji stay; what cannot be shown is U+FFFD.
+    """
+    return "".join(
+        c if c.isprintable() or c in "\u200c\u200d" else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}"
+        for c in text
+    )
+
+
+def columns(rows: Sequence[Sequence[str]], align: str) -> list[str]:
+    """Set cells as lines of text with aligned columns, two blanks apart.
+
+    Parameters
+    ----------
+    rows : (n, k) str
+    align : (k,) str
+        "<" or ">" for each column: to the left or to the right.
+    """
+    widths = [max(map(len, column), default=0) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{c:{a}{w}}" for c, a, w in zip(row, align, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
 def say(line: str) -> None:
@@ -141,6 +166,11 @@ def sha256_of(*parts: str | bytes) -> str:
         digest.update(len(data).to_bytes(8, "big"))
         digest.update(data)
     return digest.hexdigest()
+
+
+def sha256_of_json(value: Any) -> str:
+    """SHA-256 (hexadecimal) of a value that JSON can hold; the order of keys does not matter."""
+    return sha256_of(json.dumps(value, sort_keys=True))
 
 
 def sha256_of_file(path: str | Path) -> str:

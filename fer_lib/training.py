@@ -1,11 +1,6 @@
 """Compile and fit; a checkpoint per epoch; going on after an interruption as if there had been none."""
 
-import inspect
-import io
-import json
-import os
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,35 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fer_lib import quiet
-from fer_lib.files import UsageError, atomic_path, write_text
-
-HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
-
-
-def prepare(images: np.ndarray, size: int) -> np.ndarray:
-    """Bring faces to the network's input.
-
-    Parameters
-    ----------
-    images : ndarray of uint8, shape (n, height, width)
-        Grey images.
-    size : int
-        Height and width (pixels) to resize to, bilinearly.
-
-    Returns
-    -------
-    ndarray of float32, shape (n, size, size, 1)
-        Still in [0, 255]: scaling is the network's own first layer, so that a saved model takes photographs.
-    """
-    quiet.import_tensorflow()
-    import tensorflow as tf
-
-    prepared = np.empty((len(images), size, size, 1), np.float32)
-    for start in range(0, len(images), 1024):  # in pieces: a whole set at once would be held twice over
-        part = images[start : start + 1024, ..., np.newaxis]
-        prepared[start : start + 1024] = tf.image.resize(part, (size, size)).numpy()
-    return prepared
+from fer_lib import tensorflow_import
+from fer_lib.batch_norm import BatchNormStatistics
+from fer_lib.checkpoints import restore, save_model, save_state, write_history
+from fer_lib.files import UsageError
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -51,7 +21,7 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
 
 def seed_everything(seed: int) -> None:
     """Make what follows repeatable to the byte on one machine: random numbers and order of summation."""
-    quiet.import_tensorflow()
+    tensorflow_import.import_tensorflow()
     import keras
     import tensorflow as tf
 
@@ -68,7 +38,7 @@ def compile_model(
     warm_up: float = 0.0,
     cosine_steps: int = 0,
 ) -> Any:
-    """Adam and categorical cross-entropy, as the assignment asks; the rest is off unless it is given.
+    """Compile with Adam and categorical cross-entropy, as the assignment asks; all else is off by default.
 
     Parameters
     ----------
@@ -91,9 +61,16 @@ def compile_model(
     -------
     keras.Model
         The same, compiled.
+
+    Raises
+    ------
+    UsageError
+        If there is a warm-up without a cosine to warm up for.
     """
     import keras
 
+    if warm_up and not cosine_steps:
+        raise UsageError(f"warm_up {warm_up:g}: has no effect without cosine_steps; leave it at 0")
     if cosine_steps:
         rising = int(warm_up * cosine_steps)
         learning_rate = keras.optimizers.schedules.CosineDecay(
@@ -177,7 +154,7 @@ def fit(
     Returns
     -------
     list of dict
-        One row an epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy.
+        One row per epoch: epoch (from 1), loss, accuracy, val_loss, val_accuracy.
 
     Raises
     ------
@@ -187,7 +164,7 @@ def fit(
     import keras
 
     checkpoints = folder / "checkpoints"
-    history = _restore(model, checkpoints / "state.npz")
+    history = restore(model, checkpoints / "state.npz")
     statistics = BatchNormStatistics(model, training[0][:recalibration_images])
     clock = time.perf_counter()
 
@@ -209,7 +186,7 @@ def fit(
                 save_model(model, checkpoints / f"epoch_{epoch + 1:03d}.keras")
             history.append(row)
             write_history(folder / "history.csv", history)
-            _save_state(model, history, checkpoints / "state.npz")
+            save_state(model, history, checkpoints / "state.npz")
             seconds, clock = time.perf_counter() - clock, time.perf_counter()
             if progress:
                 progress(history, seconds)
@@ -232,86 +209,14 @@ def _loss_and_accuracy(logs: dict[str, Any]) -> dict[str, float]:
     return {"loss": float(logs["cross_entropy"]), "accuracy": float(logs["accuracy"])}
 
 
-class BatchNormStatistics:
-    """Take the means and variances of batch normalisation anew for the weights as they are.
-
-    The moving statistics that training leaves behind are of augmented images and of weights some steps
-    old. A small network at Adam's 1e-3 pays dearly: here the validation accuracy of one and the same
-    weights was 14 to 49 % with them, and 66 to 68 % with statistics of clean training images.
-
-    All layers in one pass: each part of the images is normalised by its own statistics on the way, and what
-    the layers get to see is averaged over the parts. Layer after layer would need a pass for each.
-
-    Source: Wu and Johnson (2021), Rethinking "Batch" in BatchNorm, arXiv:2105.07576, section 3.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Functional.
-    images : ndarray, shape (n, size, size, 1)
-        Training images; none leaves the statistics alone.
-    """
-
-    PART = 256  # images; large, so that its own statistics are near those of all
-
-    def __init__(self, model: Any, images: np.ndarray) -> None:
-        import keras
-        import tensorflow as tf
-
-        self.model, self.images = model, images
-        self.layers: list[Any] = []
-        maps: list[Any] = []  # what each of them gets to see
-
-        def call(layer: Any, *arguments: Any, **options: Any) -> Any:
-            normalises = isinstance(layer, keras.layers.BatchNormalization)
-            if normalises:
-                self.layers.append(model.get_layer(layer.name))
-                maps.append(arguments[0])
-            # Said to all: Keras' augmentation is on unless it is told otherwise.
-            if "training" in inspect.signature(layer.call).parameters:
-                options["training"] = normalises
-            return layer(*arguments, **options)
-
-        self.copy = keras.models.clone_model(model, call_function=call)
-        to_maps = keras.Model(self.copy.inputs, maps)
-
-        def over_places(m: Any) -> Any:
-            return tf.reduce_mean(m, list(range(len(m.shape) - 1)))  # all but channels
-
-        @tf.function(reduce_retracing=True)
-        def moments(part: Any) -> list[tuple[Any, Any]]:
-            seen = tf.nest.flatten(to_maps(part))  # of one layer, Keras gives no list
-            return [(over_places(m), over_places(m * m)) for m in seen]
-
-        self._moments = moments
-
-    def renew(self) -> None:
-        """Set the statistics of every layer for the weights as they are now."""
-        if not len(self.images):
-            return
-        self.copy.set_weights(self.model.get_weights())
-        parts = [self.images[start : start + self.PART] for start in range(0, len(self.images), self.PART)]
-        found = [self._moments(part) for part in parts]
-        shares = np.array([len(part) for part in parts], float)[:, np.newaxis] / len(self.images)
-        for i, layer in enumerate(self.layers):
-            mean, square = (
-                (shares * np.array([np.asarray(moments[i][k], float) for moments in found])).sum(0)
-                for k in (0, 1)
-            )
-            layer.moving_mean.assign(mean.astype(np.float32))
-            layer.moving_variance.assign(np.maximum(square - mean**2, 0).astype(np.float32))
-
-
 @contextmanager
 def _averaged_weights(model: Any) -> Iterator[None]:
     """Put the optimizer's moving average of the weights in place of the weights for a while."""
     if not model.optimizer.use_ema:
         yield
         return
-    averages = model.optimizer._model_variables_moving_average  # Keras has no public way to them
     weights = [np.asarray(variable) for variable in model.trainable_variables]
-    for variable, average in zip(model.trainable_variables, averages, strict=True):
-        variable.assign(average)
+    model.optimizer.finalize_variable_values(model.trainable_variables)
     yield
     for variable, weight in zip(model.trainable_variables, weights, strict=True):
         variable.assign(weight)
@@ -322,60 +227,6 @@ def _key_random_layers(model: Any, seed: int, epoch: int) -> None:
     states = [variable for variable in model.variables if "seed_generator_state" in variable.path]
     for place, state in enumerate(states):
         state.assign(np.array([1000 * seed + place, epoch * 1_000_000], state.dtype))
-
-
-def _variables(model: Any) -> list[Any]:
-    return [*model.weights, *model.optimizer.variables]
-
-
-def _save_state(model: Any, history: list[dict[str, float]], path: Path) -> None:
-    arrays = {f"v{i}": np.asarray(variable) for i, variable in enumerate(_variables(model))}
-    with atomic_path(path) as temporary:
-        np.savez(temporary, history=np.array(json.dumps(history)), **arrays)
-
-
-def _restore(model: Any, path: Path) -> list[dict[str, float]]:
-    if not path.exists():
-        return []
-    model.optimizer.build(model.trainable_variables)
-    variables = _variables(model)
-    try:
-        with np.load(path, allow_pickle=False) as state:
-            arrays = [state[f"v{i}"] for i in range(len(variables))]
-            history = json.loads(str(state["history"]))
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path}: not a state of this network ({error}); start a new run") from error
-    return history
-
-
-def write_history(path: Path, history: list[dict[str, float]]) -> None:
-    """Write one line an epoch, floats in full, so that equal runs give equal bytes."""
-    lines = [
-        ",".join(HISTORY_COLUMNS),
-        *(",".join(repr(row[name]) for name in HISTORY_COLUMNS) for row in history),
-    ]
-    write_text(path, "\n".join(lines) + "\n")
-
-
-def save_model(model: Any, path: Path) -> None:
-    """Save a `.keras` file whose bytes depend on the model alone (Keras writes the time of day into it)."""
-    from fer_lib.layers import as_keras
-
-    with atomic_path(path) as temporary:
-        # Of a compiled model Keras saves the optimizer, too, whatever it is told: four times the size.
-        as_keras(model).save(temporary)
-        with zipfile.ZipFile(temporary) as archive:
-            members = {name: archive.read(name) for name in sorted(archive.namelist())}
-        metadata = json.loads(members["metadata.json"])
-        metadata.pop("date_saved", None)
-        members["metadata.json"] = json.dumps(metadata, sort_keys=True).encode()
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w") as archive:
-            for name, data in members.items():
-                archive.writestr(zipfile.ZipInfo(name), data)
-        temporary.write_bytes(buffer.getvalue())
 
 
 def check_evaluation(model: Any, images: np.ndarray, labels: np.ndarray, metrics: dict[str, Any]) -> None:
@@ -405,42 +256,3 @@ def check_evaluation(model: Any, images: np.ndarray, labels: np.ndarray, metrics
             f"Keras' evaluation {keras_says} is not ours {metrics['accuracy'], metrics['loss']}"
         )
     print("Keras' own evaluation agrees")
-
-
-class EpochProgress:
-    """Show training as it goes: a live line in the notebook, and a line an epoch for the one who waits.
-
-    `fer run` names a file in the environment variable FER_PROGRESS and prints what is written there.
-    """
-
-    def __init__(self, epochs: int) -> None:
-        from IPython.display import display
-
-        self.epochs = epochs
-        self.seconds: list[float] = []
-        self.handle = display(_Text("waiting for the first epoch"), display_id=True)
-
-    def __call__(self, history: list[dict[str, float]], seconds: float) -> None:
-        """Take the history so far and the seconds of its last epoch."""
-        self.seconds.append(seconds)
-        row, done, digits = history[-1], len(history), len(str(self.epochs))
-        left = round((self.epochs - done) * sum(self.seconds[-5:]) / len(self.seconds[-5:]))
-        line = (
-            f"epoch {done:>{digits}}/{self.epochs}  loss {row['loss']:.3f}"
-            f"  accuracy {row['accuracy']:.3f}  val_loss {row['val_loss']:.3f}"
-            f"  val_accuracy {row['val_accuracy']:.3f}"
-        )
-        if file := os.environ.get("FER_PROGRESS"):
-            with open(file, "a", encoding="utf-8") as handle:
-                handle.write(f"{line}  {seconds:.1f} s, {left // 60}:{left % 60:02} left\n")
-        if self.handle:
-            bar = "█" * round(30 * done / self.epochs)
-            self.handle.update(_Text(f"{bar:░<30}  {line}"))
-
-
-class _Text:
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text

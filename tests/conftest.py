@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from fer_lib.datasets import ALL_CLASSES, DEFAULT_CLASSES
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = dict.fromkeys(DEFAULT_CLASSES, 8)

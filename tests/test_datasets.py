@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import draw_face, make_csv, make_folder
+from fer_lib._readers import decode_image
+from fer_lib.datasets import ALL_CLASSES, DEFAULT_CLASSES, FaceDataset, load_test, load_training, split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from fer_lib import _readers, datasets
-from fer_lib._readers import decode_image
-from fer_lib.datasets import ALL_CLASSES, DEFAULT_CLASSES, FaceDataset, load_test, load_training, split
 from fer_lib.files import UsageError
 
 

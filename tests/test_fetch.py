@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 from conftest import make_csv, make_folder
+from fer_lib.datasets import ALL_CLASSES, load_training
+from fer_lib.fetch import fetch
+from fer_lib.verify import files_digest
 
 from fer_lib import fetch as module
 from fer_lib import verify as verify_module
-from fer_lib.datasets import ALL_CLASSES, load_training
-from fer_lib.fetch import fetch
 from fer_lib.files import UsageError
-from fer_lib.verify import files_digest
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import matplotlib.text
 import numpy as np
 import pandas as pd
 import pytest
+from fer_lib.datasets import ALL_CLASSES, DEFAULT_CLASSES, FaceDataset
 
 from fer_lib import drawing, evaluation, figures
-from fer_lib.datasets import ALL_CLASSES, DEFAULT_CLASSES, FaceDataset
 from fer_lib.files import UsageError, sha256_of_file
 from fer_lib.overfitting import find_onset
 

@@ -31,6 +31,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import draw_face, make_csv, make_folder
+from fer_lib._readers import ALL_CLASSES
+from fer_lib.datasets import DEFAULT_CLASSES
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -51,8 +53,6 @@ from fer_lib import (
     runs,
     verify,
 )
-from fer_lib._readers import ALL_CLASSES
-from fer_lib.datasets import DEFAULT_CLASSES
 from fer_lib.files import UsageError
 
 INPUTS = int(os.environ.get("FER_FUZZ", "50"))

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from conftest import draw_face
+from fer_lib.datasets import ALL_CLASSES, DEFAULT_CLASSES
 from PIL import Image
 
 from fer_lib import runs
-from fer_lib.datasets import ALL_CLASSES, DEFAULT_CLASSES
 
 SIZES = [int(number) for number in os.environ.get("FER_LOAD", "5000,20000").split(",")]
 GIGABYTES = 3  # of memory, at most

@@ -8,11 +8,11 @@ from typing import get_type_hints
 
 import numpy as np
 import pytest
+from fer_lib.datasets import ALL_CLASSES
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fer_lib import models, params, runs
-from fer_lib.datasets import ALL_CLASSES
 from fer_lib.files import UsageError, read_json
 
 INJECTIONS = [

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from fer_lib.quiet import stderr_to
 
 from fer_lib import pipeline, runs, trust
 from fer_lib.files import UsageError, read_json, sha256_of_file, write_json
-from fer_lib.quiet import stderr_to
 
 SMALL = ["--preset", "smoke", "-p", "train_samples=60", "-p", "epochs=3", "-p", "batch_size=16"]
 OF_THE_SOURCE = {"data.source", "data.digest", "data.verdict", "data.verdict_detail", "test.source"}

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, draw_face, make_csv
+from fer_lib.datasets import ALL_CLASSES
+from fer_lib.verify import verify
 from PIL import Image
 
 from fer_lib import verify as module
-from fer_lib.datasets import ALL_CLASSES
 from fer_lib.files import UsageError
-from fer_lib.verify import verify
 
 USAGES = {"Training": ("train", 4), "PublicTest": ("test", 2), "PrivateTest": ("test", 3)}
 

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from fer_lib import quiet
+from fer_lib import tensorflow_import
 from fer_lib.files import UsageError
 
 PARAMETER_LIMIT = 150_000  # the assignment's
@@ -52,7 +52,7 @@ def build(name: str, **options: Any) -> Any:
     UsageError
         If there is no such network, or it has more than 150,000 parameters.
     """
-    quiet.import_tensorflow()
+    tensorflow_import.import_tensorflow()
     known = {key: value for key, value in options.items() if key in _options(name)}
     return check_limit(_module(name).build(**known))
 

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from fer_lib.augmentation import augmentation_layers
-
 IMAGE_SIZE = 64
 SECTION, TITLE = "Section 5", "Initial network"  # of its report
 
@@ -53,6 +51,7 @@ def build(
     import keras
     from keras import layers
 
+    from fer_lib.augmentation import augmentation_layers
     from fer_lib.layers import BatchNormalization
 
     def numbered(name: str, i: int) -> str:

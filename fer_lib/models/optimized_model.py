@@ -21,7 +21,7 @@ def build(classes: int = 3, dropout: float = 0.3, augmentation_strength: float =
     dropout : float
         Share of units dropped before the last layer.
     augmentation_strength : float
-        See `fer_lib.layers.RandomPhotograph`.
+        See `fer_lib.augmentation.RandomPhotograph`.
     seed : int
         Where dropout and augmentation start; the weights follow Keras' global seed.
 
@@ -33,7 +33,8 @@ def build(classes: int = 3, dropout: float = 0.3, augmentation_strength: float =
     import keras
     from keras import layers
 
-    from fer_lib.layers import BatchNormalization, RandomPhotograph
+    from fer_lib.augmentation import RandomPhotograph
+    from fer_lib.layers import BatchNormalization
 
     def convolution(x: Any, filters: int, name: str) -> Any:
         x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"conv_{name}")(x)

@@ -15,7 +15,7 @@ def build(classes: int = 3, dropout: float = 0.3, augmentation_strength: float =
     dropout : float
         Share of units dropped before the last layer.
     augmentation_strength : float
-        See `fer_lib.layers.RandomPhotograph`.
+        See `fer_lib.augmentation.RandomPhotograph`.
     seed : int
         Where dropout and augmentation start; the weights follow Keras' global seed.
 
@@ -27,7 +27,8 @@ def build(classes: int = 3, dropout: float = 0.3, augmentation_strength: float =
     import keras
     from keras import layers
 
-    from fer_lib.layers import BatchNormalization, LocalContrast, OrientedEdges, RandomPhotograph
+    from fer_lib.augmentation import RandomPhotograph
+    from fer_lib.layers import BatchNormalization, LocalContrast, OrientedEdges
 
     x = inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="input")
     x = layers.Rescaling(1 / 255, name="rescaling")(x)

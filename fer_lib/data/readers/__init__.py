@@ -1,0 +1,34 @@
+"""Readers of the layouts, a file each: an image folder, a zip of it, a CSV of pixels, the bundled faces.
+
+Every reader gives, for one part ("train" or "test") and one class, a `Group`: names, 48x48 grey images and a
+digest of the content. The order within a group never depends on the file system: images of folders and
+archives are sorted by file name (code points), rows of a CSV keep their order, bundled faces that of index.
+"""
+
+from pathlib import Path
+
+from fer_lib.data.readers.archive import Archive
+from fer_lib.data.readers.csv_file import Csv
+from fer_lib.data.readers.folder import Folder
+from fer_lib.data.readers.source import PARTS, Source
+from fer_lib.files import UsageError
+
+CSV_NAMES = ("icml_face_data.csv", "fer2013.csv")
+
+
+def find(path: Path) -> Source | None:
+    """Recognise what a folder or file is; a folder wins over a CSV, and that over a single archive."""
+    if path.is_file():
+        return {".csv": Csv, ".zip": Archive}.get(path.suffix.lower(), lambda _: None)(path)
+    try:
+        if any((path / name).is_dir() for names in PARTS.values() for name in names):
+            return Folder(path)
+        for name in CSV_NAMES:
+            if (path / name).is_file():
+                return Csv(path / name)
+        archives = sorted(file for file in path.glob("*.zip") if file.is_file())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(archives) > 1:
+        raise UsageError(f"{path}: holds {len(archives)} archives; name one, such as {archives[0]}")
+    return Archive(archives[0]) if archives else None

@@ -1,0 +1,104 @@
+"""Reads a zip archive of an image folder."""
+
+import re
+import zipfile
+from functools import cached_property
+
+from fer_lib.data.picture import MAX_BYTES
+from fer_lib.data.readers.source import PARTS, SUFFIXES, ImageFiles, in_order, parts_of
+from fer_lib.files import UsageError, printable
+
+MAX_ARCHIVE_BYTES = 16 << 30  # of all members of an archive, unpacked
+
+
+class Archive(ImageFiles):
+    """A zip of an image folder, read in place: nothing is unpacked to disk."""
+
+    kind = "zip"
+    label = "archive of image folders"
+
+    @cached_property
+    def _zip(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.path)
+        except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+            raise UsageError(
+                f"{self.path}: not a readable zip archive ({error}); download it again"
+            ) from error
+
+    def _pieces(self, info: zipfile.ZipInfo) -> list[str]:
+        """Split the name of a member.
+
+        Raises
+        ------
+        UsageError
+            If it points outside, is encrypted, or is a bomb.
+        """
+        where = f"{self.path}: member {printable(info.filename)!r}"
+        pieces = re.split(r"[/\\]", info.filename)
+        if pieces[0] == "" or ".." in pieces or ":" in pieces[0]:
+            raise UsageError(f"{where} points outside the archive; do not use this archive")
+        if info.flag_bits & 1:
+            raise UsageError(f"{where} is encrypted; unpack the archive with its password first")
+        ratio = info.file_size / max(info.compress_size, 1)
+        if info.file_size > MAX_ARCHIVE_BYTES or (info.file_size > 1 << 20 and ratio > 200):
+            raise UsageError(f"{where} unpacks to an absurd size (a zip bomb?); do not use this archive")
+        return pieces
+
+    @cached_property
+    def _tree(self) -> dict[tuple[str, str], list[tuple[str, object]]]:
+        """Members by (name of the part, class), of the outermost folder that holds `train`, or else `test`."""
+        trees: dict[tuple[str, ...], dict] = {}
+        seen, size = set(), 0
+        for info in self._zip.infolist():
+            pieces, size = self._pieces(info), size + info.file_size
+            if size > MAX_ARCHIVE_BYTES:
+                raise UsageError(
+                    f"{self.path}: unpacks to an absurd size (a zip bomb?); do not use this archive"
+                )
+            if len(pieces) < 3 or not parts_of(pieces[-3:-2]) or pieces[0] == "__MACOSX":
+                continue
+            if any(piece.startswith(".") for piece in pieces[-2:]) or not pieces[-1].lower().endswith(
+                SUFFIXES
+            ):
+                continue
+            if info.filename in seen:
+                where = f"{self.path}: member {printable(info.filename)!r}"
+                raise UsageError(f"{where} occurs twice; unpack the archive and check it")
+            seen.add(info.filename)
+            tree = trees.setdefault(tuple(pieces[:-3]), {})
+            tree.setdefault((pieces[-3], pieces[-2]), []).append((pieces[-1], info))
+        return trees[self._root(trees)]
+
+    def _root(self, trees: dict[tuple[str, ...], dict]) -> tuple[str, ...]:
+        """Return the outermost folder that holds `train` or, where none does, `test`."""
+        for part, names in PARTS.items():
+            roots = [root for root, tree in trees.items() if any(key[0] in names for key in tree)]
+            roots.sort(key=len)
+            if len(roots) > 1 and len(roots[0]) == len(roots[1]):
+                both = " and ".join("/".join((*root, part)) for root in roots[:2])
+                raise UsageError(f"{self.path}: holds both {both}; unpack it and name one")
+            if roots:
+                return roots[0]
+        raise UsageError(f"{self.path}: no train/<class>/ folders inside; unpack it, or give another archive")
+
+    @cached_property
+    def parts(self) -> dict[str, str]:
+        return parts_of(part for part, _ in self._tree)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        return in_order(name for _, name in self._tree)
+
+    def members(self, part: str, name: str) -> list[tuple[str, object]]:
+        found = self._tree.get((self.parts.get(part, ""), name), [])
+        return sorted(found, key=lambda item: item[0])
+
+    def content(self, member: zipfile.ZipInfo, where: str) -> bytes:
+        try:
+            with self._zip.open(member) as handle:
+                return handle.read(MAX_BYTES + 1)
+        except Exception as error:  # zlib.error, BadZipFile, RuntimeError, NotImplementedError, EOFError ...
+            raise UsageError(
+                f"{self.path}: member {where!r} is damaged ({error}); download it again"
+            ) from error

@@ -1,0 +1,151 @@
+"""What every reader of faces has in common: parts, classes, groups of images and their digests."""
+
+import hashlib
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from fer_lib.data.picture import SIDE, decode_image
+from fer_lib.files import UsageError, printable
+
+# FER2013's codes 0 to 6. They come first wherever classes are put in order, and their places seed the draw of
+# a sample: samples drawn before other classes were known stay what they were.
+FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+PART_OF = {"Training": "train", "PublicTest": "test", "PrivateTest": "test"}  # FER2013's usages
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+PARTS = {"train": ("train",), "test": ("test", "validation")}  # names that a part may have, the usual first
+
+
+def in_order(classes: Iterable[str]) -> tuple[str, ...]:
+    """Return different classes in their order: FER2013's first, in theirs, then others by name."""
+    different = set(classes)
+    known = [name for name in FER2013_CLASSES if name in different]
+    return (*known, *sorted(different.difference(known)))
+
+
+def parts_of(there: Iterable[str]) -> dict[str, str]:
+    """Return the parts among the names of folders, and what each is called: {"train": "train", ...}."""
+    there = set(there)
+    found = {part: [name for name in named if name in there] for part, named in PARTS.items()}
+    return {part: names[0] for part, names in found.items() if names}
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The images of one class in one part.
+
+    Attributes
+    ----------
+    names : (n,) str
+        Where each image came from.
+    images : (n, 48, 48) uint8
+    digest : str
+        SHA-256 of the content; for image files over the sorted lines `<file name> <sha256 of the bytes>`.
+    converted : int
+        How many images were not 48x48 8-bit grey and had to be converted.
+    """
+
+    names: np.ndarray
+    images: np.ndarray
+    digest: str
+    converted: int = 0
+
+
+def files_digest(lines: Iterable[str]) -> str:
+    r"""Digest of a group of files: SHA-256 over the sorted lines `<file name> <sha256 of the bytes>\n`."""
+    return hashlib.sha256("".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Data opened for reading; `path` is the folder or file."""
+
+    path: Path
+    kind = ""
+    label = ""  # how `describe` calls it
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that it has: FER2013's first, in their order, then others by name."""
+        return FER2013_CLASSES
+
+    @cached_property
+    def parts(self) -> dict[str, str]:
+        """The parts that exist, and what each is called in the source: {"train": "train", "test": "test"}."""
+        return {"train": "train", "test": "test"}
+
+    def counts(self, part: str) -> dict[str, int]:
+        """Count the images of every class that has any."""
+        raise NotImplementedError
+
+    def stamps(self, part: str, classes: Sequence[str]) -> dict[str, str]:
+        """Give a text by class that changes whenever the content may have changed; no content is read."""
+        try:
+            status = os.stat(self.path)
+        except OSError as error:
+            raise UsageError(f"{self.path}: cannot be read ({error.strerror})") from error
+        key = (os.path.abspath(self.path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return {name: repr((self.kind, *key, part, name)) for name in classes}
+
+    def digest(self, part: str, name: str) -> str:
+        """Digest the content of one class without decoding it; the same as `Group.digest`."""
+        raise NotImplementedError
+
+    def read(self, part: str, classes: Sequence[str]) -> Iterator[tuple[str, Group]]:
+        """Decode the classes one after the other."""
+        raise NotImplementedError
+
+    def missing(self, part: str, name: str) -> UsageError:
+        """Make the error for a class without images, or a part that does not exist."""
+        there = list(self.counts(part))
+        advice = f"{', '.join(there)}; choose with -p {shlex.quote(f'classes={chr(44).join(there)}')}"
+        if len(there) < 2:
+            advice = ", ".join(there) or "none"
+        return UsageError(f"{self.path}: no {part} images of class {name!r}; classes with images: {advice}")
+
+
+class ImageFiles(Source):
+    """What an image folder and an archive of it have in common."""
+
+    def members(self, part: str, name: str) -> list[tuple[str, object]]:
+        """List (file name, handle to read it by), sorted by name; empty where there is no such class."""
+        raise NotImplementedError
+
+    def content(self, member: object, where: str) -> bytes:
+        """Read one file."""
+        raise NotImplementedError
+
+    def where(self, part: str, name: str, file: str) -> str:
+        return printable(f"{self.parts.get(part, part)}/{name}/{file}")
+
+    def counts(self, part: str) -> dict[str, int]:
+        counted = {name: len(self.members(part, name)) for name in self.classes}
+        return {name: count for name, count in counted.items() if count}
+
+    def hashes(self, part: str, name: str) -> Iterator[tuple[str, str]]:
+        """Give (file name, sha256 of the bytes) of every image."""
+        for file, member in self.members(part, name):
+            yield file, hashlib.sha256(self.content(member, self.where(part, name, file))).hexdigest()
+
+    def digest(self, part: str, name: str) -> str:
+        return files_digest(f"{file} {value}\n" for file, value in self.hashes(part, name))
+
+    def read(self, part: str, classes: Sequence[str]) -> Iterator[tuple[str, Group]]:
+        for name in classes:
+            members = self.members(part, name)
+            if not members:
+                raise self.missing(part, name)
+            images = np.empty((len(members), SIDE, SIDE), np.uint8)
+            names, lines, converted = [], [], 0
+            for i, (file, member) in enumerate(members):
+                names.append(self.where(part, name, file))
+                content = self.content(member, names[-1])
+                lines.append(f"{file} {hashlib.sha256(content).hexdigest()}\n")
+                images[i], changed = decode_image(content, str(self.path / names[-1]))
+                converted += changed
+            yield name, Group(np.array(names), images, files_digest(lines), converted)

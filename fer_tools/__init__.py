@@ -1,0 +1,1 @@
+"""What makes the course reproduce itself: runs, checks, reports, studies, and the `fer` command."""

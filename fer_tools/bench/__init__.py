@@ -1,0 +1,1 @@
+"""How long training and prediction take, against plain Keras."""

@@ -1,0 +1,129 @@
+"""Parameters read and refused: every name, type and range, before a kernel starts."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from fer_lib.files import UsageError
+from fer_tools.kinds import NotAllowed
+from fer_tools.parameters import PRESETS
+from fer_tools.stages import STAGES
+
+
+def kinds(stage: str | None = None) -> dict[str, Any]:
+    """Return the kind (of `fer_tools.kinds`) of each parameter of one stage, or of all."""
+    stages = [STAGES[stage]] if stage else STAGES.values()
+    return {f.name: f.metadata["kind"] for kind in stages for f in fields(kind.parameters)}
+
+
+def names(stage: str | None = None) -> list[str]:
+    """Return the names of the parameters of one stage, or of all."""
+    return list(kinds(stage))
+
+
+def collect(stage: str, values: Mapping[str, Any]) -> Any:
+    """Build a stage's parameters from a notebook's variables, checking each.
+
+    Parameters
+    ----------
+    stage : str
+        One of `STAGES`.
+    values : dict
+        `globals()` of the notebook; other names are ignored.
+
+    Raises
+    ------
+    UsageError
+        If a value has the wrong type or is out of range.
+    """
+    return build(stage, {name: values[name] for name in names(stage) if name in values})
+
+
+def build(stage: str, values: Mapping[str, Any]) -> Any:
+    """Build a stage's parameters; unknown names, wrong types and values out of range are refused.
+
+    Raises
+    ------
+    UsageError
+        Naming the parameter and what is allowed.
+    """
+    known = kinds(stage)
+    check_names(values, list(known))
+    chosen = STAGES[stage].parameters(
+        **{name: _allowed(name, values[name], kind.check) for name, kind in known.items() if name in values}
+    )
+    if getattr(chosen, "warm_up", 0) and chosen.schedule == "constant":
+        raise UsageError(
+            f'parameter warm_up = {chosen.warm_up!r}: has no effect with schedule "constant"; '
+            'leave it at 0, or set schedule to "cosine"'
+        )
+    return chosen
+
+
+def check_names(values: Mapping[str, Any], valid: list[str]) -> None:
+    """Refuse names that are not parameters, giving the valid ones."""
+    for name in values:
+        if name not in valid:
+            raise UsageError(f"parameter {name!r}: unknown; valid names are {', '.join(sorted(valid))}")
+
+
+def _allowed(name: str, value: Any, use: Any) -> Any:
+    try:
+        return use(value)
+    except NotAllowed as error:
+        raise UsageError(f"parameter {name} = {value!r}: expected {error}") from None
+
+
+def parse(assignments: list[str]) -> dict[str, Any]:
+    """Read `name=value` as given on the command line, by the kind of the parameter.
+
+    `null` or `none` is None; classes are separated by commas. Values are data, never code.
+
+    Raises
+    ------
+    UsageError
+        At a missing `=`, an unknown name, or a value that is not of its kind.
+    """
+    known = kinds()
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"-p {assignment!r}: expected name=value, for example -p epochs=10")
+        check_names({name: None}, [n for n in known if n != "run"])
+        values[name] = _allowed(name, text, known[name].parse)
+    return values
+
+
+def resolve(preset: str, given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the parameters of every stage: defaults, then the preset's, then those given.
+
+    Returns
+    -------
+    dict
+        Stage to plain values, without `run`; of the stages that the run consists of.
+
+    Raises
+    ------
+    UsageError
+        At an unknown preset or parameter, a wrong type, or a value out of range.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"preset {preset!r}: unknown; choose one of {', '.join(PRESETS)}")
+    values = PRESETS[preset]() | given
+    check_names(values, [name for name in names() if name != "run"])
+    resolved = {}
+    for stage, kind in STAGES.items():
+        if not kind.optional_by or values.get(kind.optional_by):
+            own = {name: value for name, value in values.items() if name in kinds(stage)}
+            resolved[stage] = plain(build(stage, own))
+    return resolved
+
+
+def plain(chosen: Any) -> dict[str, Any]:
+    """Return a stage's parameters as JSON and papermill take them, without `run`."""
+    values = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in asdict(chosen).items()
+    }
+    values.pop("run")
+    return values

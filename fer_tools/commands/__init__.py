@@ -1,0 +1,69 @@
+"""`fer ...`: a file a command, its arguments beside what it does.
+
+A command's file has `add(commands)`, which describes it, and `action(options)`, which does it and returns the
+exit code: 0 or None is success. Imports of what is slow stand in the functions, so that `fer --help` is quick.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from fer_lib.files import UsageError, complain
+from fer_tools.commands import (
+    bench,
+    check,
+    compare,
+    data,
+    list_runs,
+    predict,
+    report,
+    run,
+    summary,
+    sweep,
+    verify,
+)
+
+COMMANDS = (run, sweep, report, check, verify, compare, list_runs, data, predict, bench, summary)
+EPILOGUE = """examples:
+  fer run                                   train and evaluate on the bundled faces
+  fer run --data fer2013 -p seed=1          the same on FER2013 photographs, another seed
+  fer run --resume RUN                      go on with a run that was interrupted
+  fer sweep STUDY.yaml                      train at many points, chosen by validation
+  fer report                                HTML, PDF and LaTeX of the newest run
+  fer list                                  runs side by side
+  fer check                                 is everything in the newest run what it wrote, and up to date?
+  fer predict face.jpg                      which expression?
+  fer bench                                 measure speed against plain Keras"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    described = argparse.ArgumentParser(
+        prog="fer",
+        description="Facial expression recognition as coursework that reproduces itself.",
+        epilog=EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = described.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add(commands)
+    return described
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 is success, 1 and 2 as a command says or a mistake, 130 an interruption."""
+    try:
+        options = parser().parse_args(arguments)
+        return options.action(options) or 0
+    except UsageError as error:
+        complain(" ".join(str(error).splitlines()))
+        return 2
+    except KeyboardInterrupt:
+        complain("interrupted; what was finished is kept (fer run --resume RUN)")
+        return 130
+    except BrokenPipeError:  # for example `fer list | head`
+        sys.stderr.close()
+        return 0
+    except OSError as error:  # what no reader foresaw: a name that is too long, a disk that went away
+        complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        return 2

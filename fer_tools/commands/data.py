@@ -1,0 +1,37 @@
+"""`fer data fetch` and `fer data verify`: FER2013."""
+
+from typing import Any
+
+from fer_lib.files import columns, say
+
+
+def add(commands: Any) -> None:
+    """Describe the command."""
+    what = commands.add_parser("data", help="download and verify FER2013").add_subparsers(
+        dest="what", metavar="fetch|verify", required=True
+    )
+    fetch = what.add_parser("fetch", help="download FER2013 into data/fer2013 and verify it")
+    fetch.set_defaults(action=_fetch)
+    verify = what.add_parser("verify", help="compare a copy with the published digests")
+    verify.add_argument("path", metavar="PATH", nargs="?", default="fer2013")
+    verify.set_defaults(action=_verify)
+
+
+def _fetch(_: Any) -> None:
+    from fer_tools import fetch
+
+    verdict = fetch.fetch()
+    say(f"{verdict.status}: {verdict.detail}")
+
+
+def _verify(options: Any) -> None:
+    from fer_lib.data import published
+
+    verdict = published.judge(options.path)
+    rows = [
+        (row["usage"], row["class"], f"{row['found']:,} of {row['expected']:,}", row["state"])
+        for row in verdict.rows
+    ]
+    for line in columns(rows, "<<><"):
+        say(line)
+    say(f"{verdict.status}: {verdict.detail}")

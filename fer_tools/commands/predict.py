@@ -1,0 +1,46 @@
+"""`fer predict`: expressions on pictures of faces."""
+
+import json
+from typing import Any
+
+from fer_lib.files import columns, complain, say
+
+
+def add(commands: Any) -> None:
+    """Describe the command."""
+    parser = commands.add_parser(
+        "predict",
+        help="tell the expressions on pictures of faces",
+        description="Tell the expression on each picture (JPEG, PNG or BMP; one face that fills it; any size "
+        "and colour, brought to 48x48 grey) by the network that comes with the package, or another.",
+    )
+    parser.add_argument("images", metavar="IMAGE", nargs="+")
+    parser.add_argument("--model", metavar="RUN", help="a run, or a .keras file with --classes")
+    parser.add_argument(
+        "--classes", metavar="A,B,...", help="classes of a .keras file in their order, if no run says them"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(action=action)
+
+
+def action(options: Any) -> int:
+    """Print the probabilities of each picture, and what is wrong with those that cannot be read."""
+    from fer_tools import predict_files
+
+    classes = options.classes.split(",") if options.classes is not None else None
+    predictor, classes = predict_files.choose(options.model, classes)
+    found, wrong = predict_files.predict_files(predictor, classes, options.images)
+    if options.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        rows = [(row["image"], _ranked(row["probabilities"])) for row in found]
+        for line in columns(rows, "<<"):
+            say(line)
+    for message in wrong:
+        complain(message)
+    return 2 if wrong else 0
+
+
+def _ranked(probabilities: dict[str, float]) -> str:
+    ranked = sorted(probabilities.items(), key=lambda pair: -pair[1])
+    return "  ".join(f"{name} {100 * probability:.1f}%" for name, probability in ranked)

@@ -1,0 +1,51 @@
+"""`fer report`: build the report of a run."""
+
+from pathlib import Path
+from typing import Any
+
+from fer_lib.files import UsageError
+
+
+def add(commands: Any) -> None:
+    """Describe the command."""
+    parser = commands.add_parser("report", help="build the report of a run (default: the newest)")
+    parser.add_argument("run", nargs="?", metavar="RUN")
+    parser.set_defaults(action=action)
+
+
+def action(options: Any) -> None:
+    """Build the report of the run named, or of the newest that is finished."""
+    from fer_tools.stages import REQUIRED
+
+    build_report(chosen(options.run, REQUIRED))
+
+
+def chosen(name: str | None, stages: tuple[str, ...] = ()) -> Any:
+    """Open the run that was named, or else the newest in which the stages are done."""
+    from fer_tools.run import find
+
+    return find.open_run(name) if name is not None else find.newest(stages)
+
+
+def build_report(run: Any) -> None:
+    """Build the report of a run that is up to date, and say where everything is."""
+    from fer_tools.report import build
+    from fer_tools.run.edges import stale_reason, strays
+
+    for stage in run.stages:
+        if reason := stale_reason(run, stage):
+            raise UsageError(f"{run.name}: {stage} is stale ({reason}); `fer run --resume {run.name}` first")
+    for edge in strays(run):
+        if edge.state != "ok":
+            raise UsageError(f"{run.name}: {edge.reason}; undo that first (`fer check {run.name}`)")
+    built = build.build(run.path)
+    print(f"HTML    {_shown(built['html'])}")
+    print(f"PDF     {_shown(built['pdf'])}")
+    print(f"LaTeX   {_shown(built['tex'])}")
+    print(f"model   {_shown(run.model_path)}")
+    print(f"test accuracy {run.metrics['test.accuracy']:.1%}")
+
+
+def _shown(path: Path) -> str:
+    """Shorten a path as far as the current folder allows."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,60 @@
+"""`fer run`: execute the notebooks."""
+
+from typing import Any
+
+from fer_lib.files import UsageError
+from fer_tools.commands.report import build_report
+
+
+def add(commands: Any) -> None:
+    """Describe the command."""
+    from fer_tools.parameters import PRESETS
+    from fer_tools.stages import STAGES
+
+    optional = [f"{s.notebook} with -p {s.optional_by}=..." for s in STAGES.values() if s.optional_by]
+    required = [stage.notebook for stage in STAGES.values() if not stage.optional_by]
+    parser = commands.add_parser(
+        "run",
+        help="execute the notebooks",
+        description=f"Execute notebooks {', '.join(required)}; {', '.join(optional)}.",
+    )
+    parser.add_argument("--preset", help=f"a set of parameters: {', '.join(PRESETS)}; section5, if not given")
+    parser.add_argument(
+        "--data", help='"bundled" (default), "fer2013", or a path to a folder, CSV or archive.zip'
+    )
+    parser.add_argument(
+        "-p", dest="given", metavar="NAME=VALUE", action="append", default=[], help="set a parameter"
+    )
+    parser.add_argument(
+        "--resume", metavar="RUN", help="go on with this run; stages that are up to date are skipped"
+    )
+    parser.add_argument(
+        "--reuse", action="store_true", help="go on with the newest run of equal parameters, if any"
+    )
+    parser.add_argument("--report", action="store_true", help="build the report, too")
+    parser.set_defaults(action=action)
+
+
+def action(options: Any) -> None:
+    """Execute what is not up to date, and say what came out."""
+    from fer_tools import checking, pipeline
+    from fer_tools.run import find
+
+    pipeline.interruptible()
+    if options.resume is not None:
+        if options.preset or options.data or options.given or options.reuse:
+            raise UsageError("--resume: goes with no other parameters; the run has its own in run.json")
+        run = find.open_run(options.resume)
+    else:
+        given = checking.parse(options.given)
+        if options.data is not None:
+            given["data"] = options.data
+        given |= {name: pipeline.absolute(given[name]) for name in ("data", "test_data") if name in given}
+        run = pipeline.start(options.preset or "section5", given, options.reuse)
+    print(run.path)
+    pipeline.execute(run)
+    if options.report:
+        build_report(run)
+    else:
+        accuracy = run.metrics["test.accuracy"]
+        print(f"test accuracy {accuracy:.1%}; `fer report {run.name}` builds the report")

@@ -1,0 +1,27 @@
+"""`fer verify`: execute a run again and compare."""
+
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Describe the command."""
+    parser = commands.add_parser(
+        "verify",
+        help="execute a run again and compare",
+        description="Execute a run again from its run.json and say, metric by metric and file by file, "
+        "whether it is identical, equal within tolerance, or different (exit code 1).",
+    )
+    parser.add_argument("run", metavar="RUN")
+    parser.set_defaults(action=action)
+
+
+def action(options: Any) -> int:
+    """Print what differs and the verdict."""
+    from fer_tools import pipeline
+    from fer_tools.checks import verify
+    from fer_tools.run import find
+
+    pipeline.interruptible()
+    verdict = verify.verify(find.open_run(options.run))
+    print(verdict)
+    return 1 if verdict == "different" else 0

@@ -1,0 +1,57 @@
+"""Where things lie: the checkout, runs, and the tables of studies."""
+
+import os
+import re
+from pathlib import Path
+
+from fer_lib.files import ROOT, UsageError
+
+STUDY_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")  # part of the name of a folder
+
+
+def in_checkout() -> bool:
+    """Tell whether this package lies in its checkout, with notebooks, report and bundled faces."""
+    return (ROOT / "notebooks").is_dir()
+
+
+def checkout(what: str) -> Path:
+    """Return the folder of the checkout, which holds notebooks, report and bundled faces.
+
+    Parameters
+    ----------
+    what : str
+        What needs it, for the message.
+
+    Raises
+    ------
+    UsageError
+        If this package was installed without it.
+    """
+    if not in_checkout():
+        raise UsageError(
+            f"{what}: needs the checkout of FER Lab, with its notebooks and report, and this is an installed "
+            "package without one; clone the repository and `pip install -e .` in it"
+        )
+    return ROOT
+
+
+def results_folder() -> Path:
+    """Return where runs live: the environment variable FER_RESULTS, or `results/` of the checkout."""
+    if folder := os.environ.get("FER_RESULTS"):
+        return Path(folder).resolve()
+    return (ROOT if in_checkout() else Path.cwd()) / "results"
+
+
+def study_table(name: str) -> Path:
+    """Find the table of a study: among the runs, or else among those that come with the repository.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    folders = [folder / f"{name}_study" for folder in (results_folder(), ROOT / "results")]
+    for folder in folders:
+        if STUDY_NAME.fullmatch(name) and (folder / "results.csv").is_file():
+            return folder / "results.csv"
+    raise UsageError(f"study {name!r}: none in {folders[0]}; `fer sweep STUDY.yaml` makes one")

@@ -1,0 +1,263 @@
+"""The stages of a run, executed by papermill one after the other, each skipped where nothing has changed."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+from fer_lib.files import UsageError, atomic_path, remove_leftovers
+from fer_lib.tensorflow_import import stderr_to
+from fer_tools import checking, paths, progress
+from fer_tools.run import find
+from fer_tools.run.edges import stale_reason
+from fer_tools.run.run import Run
+from fer_tools.run.stage import keep_notebook
+from fer_tools.stages import STAGES
+
+# What TensorFlow shares an operation out to, how many operations it does at once, and numpy's BLAS.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+KERNEL_LOG = "notebooks/kernel.log"  # what kernels write to standard error
+
+
+class KernelDied(UsageError):
+    """A kernel ended before its notebook: killed, or out of memory."""
+
+
+def start(preset: str, given: dict[str, Any], reuse: bool = False) -> Run:
+    """Make a run with resolved parameters, or find the newest that has the same.
+
+    Parameters
+    ----------
+    preset : str
+        One of `parameters.PRESETS`.
+    given : dict
+        Parameters that differ from the preset's.
+    reuse : bool
+        Take the newest run with equal parameters, if there is one, instead of a new one.
+
+    Raises
+    ------
+    UsageError
+        At a parameter that is not allowed, or data that cannot be found, before anything is written.
+    """
+    resolved = checking.resolve(preset, given)
+    check_data(resolved)
+    if reuse:
+        for run, document in find.all_runs():
+            if document["parameters"] == resolved:
+                return run
+    run = find.create(checking.build("training", resolved["training"]).label)
+    run.update(parameters=resolved, threads=_threads())
+    return run
+
+
+def check_data(resolved: dict[str, Any]) -> None:
+    """Refuse parameters whose data, or other files that a stage reads, cannot be found; no image is read."""
+    from fer_lib.data import load
+
+    training = resolved["training"]
+    load.class_counts(training["data"], training["classes"], "train")
+    load.class_counts(training["test_data"] or training["data"], training["classes"], "test")
+    for stage, values in resolved.items():
+        STAGES[stage].files(checking.build(stage, values))
+
+
+def absolute(data: str) -> str:
+    """Make a path independent of the folder it was typed in; names such as "bundled" stay."""
+    named = data in ("bundled", "fer2013")  # though a folder may have that name, too
+    return str(Path(data).resolve()) if not named and os.path.exists(data) else data
+
+
+def _threads() -> int:
+    """Tell how many threads TensorFlow takes: the last digits of what it computes depend on them."""
+    try:
+        return int(os.environ[THREADS[0]])
+    except (KeyError, ValueError):
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def execute(run: Run, stages: Collection[str] = ()) -> None:
+    """Execute the stages of a run that are not up to date; print one line per stage and per epoch.
+
+    The kernels get the number of threads that the run began with, for the bytes depend on it.
+
+    Parameters
+    ----------
+    run : Run
+    stages : collection of str, optional
+        Of `STAGES`, in their order; all that the run consists of, if not given.
+
+    Raises
+    ------
+    KernelDied
+        If a kernel does.
+    UsageError
+        If a cell fails: names the notebook, the cell and the error; the executed notebook is kept.
+    """
+    threads = run.document.get("threads")
+    with exclusive(run.path), ExitStack() as settings:
+        for name in THREADS if isinstance(threads, int) else ():
+            settings.enter_context(environment(name, str(threads)))
+        _tidy(run)
+        try:
+            _execute_stages(run, stages or run.stages)
+        finally:  # at Ctrl-C a kernel is ended wherever it is
+            with suppress(UsageError, OSError):
+                _tidy(run, patience=10)
+
+
+def _execute_stages(run: Run, stages: Collection[str]) -> None:
+    total = len(stages)
+    for number, stage in enumerate(stages, 1):
+        label = f"[{number}/{total}] {STAGES[stage].notebook}"
+        if stale_reason(run, stage) is None:
+            print(f"{label:<24} unchanged", flush=True)
+            continue
+        print(f"{label:<24} …", flush=True)
+        clock = time.perf_counter()
+        _execute_stage(run, stage)
+        print(f"{label:<24} {time.perf_counter() - clock:.0f} s", flush=True)
+
+
+def _tidy(run: Run, patience: float = 60) -> None:
+    """Remove what a kernel that was killed had begun to write with `atomic_path`.
+
+    When only its parent was killed, it sees that within seconds, and writes on until then: it is waited
+    for. As long as it lives it holds the lock of its log, which is its standard error.
+
+    Raises
+    ------
+    UsageError
+        If it lives on for `patience` seconds.
+    """
+    clock = time.monotonic()
+    with suppress(FileNotFoundError), open(run.path / KERNEL_LOG, "rb+") as handle:
+        while not lock(handle):
+            if time.monotonic() > clock + patience:
+                raise UsageError(f"{run.name}: a kernel of an earlier process is still at work; end it first")
+            time.sleep(0.1)
+    remove_leftovers(run.path, run.model_path)
+
+
+def _execute_stage(run: Run, stage: str) -> None:
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    executed = run.path / "notebooks" / f"{STAGES[stage].notebook}.ipynb"
+    executed.parent.mkdir(exist_ok=True)
+    values = run.document["parameters"][stage] | {"run": str(run.path)}
+    log = run.path / KERNEL_LOG
+    with (
+        TemporaryDirectory(prefix="fer-") as folder,
+        stderr_to(log),
+        _progress_lines(),
+        atomic_path(executed) as temporary,
+    ):
+        lock(2)  # the kernel inherits it with standard error, and holds it even when this process is killed
+        # Sockets in a folder of their own: several runs at once would race for TCP ports.
+        sockets = {"transport": "ipc", "ip": f"{folder}/k", "connection_file": f"{folder}/kernel.json"}
+        try:
+            papermill.execute_notebook(
+                _as_template(STAGES[stage].path),
+                _as_template(temporary),
+                parameters=values,
+                cwd=str(paths.ROOT),
+                kernel_name="python3",
+                progress_bar=False,
+                log_output=False,
+                config=Config(KernelManager=sockets),
+            )
+        except PapermillExecutionError as error:
+            temporary.replace(executed)
+            raise UsageError(_failure(stage, executed, error)) from error
+        except RuntimeError as error:  # nbclient's DeadKernelError among them
+            raise KernelDied(f"{STAGES[stage].notebook}: the kernel died ({error}; see {log})") from error
+    keep_notebook(run, stage)
+
+
+def _as_template(path: Path) -> str:
+    """Write a path so that papermill, which puts parameters in for {names}, gives the path itself."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _failure(stage: str, executed: Path, error: Any) -> str:
+    what = f"{error.ename}: {error.evalue}" if error.ename != "UsageError" else str(error.evalue)
+    what = " ".join(what.split())
+    return (
+        f"{STAGES[stage].notebook}, cell {error.exec_count}: {what} "
+        f"(see {executed}; then `fer run --resume {executed.parent.parent.name}`)"
+    )
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep two processes from filling the same folder."""
+    with open(folder / ".lock", "w") as handle:
+        if not lock(handle):
+            raise UsageError(f"{folder.name}: another process is filling this folder; wait for it")
+        yield
+
+
+def lock(handle: IO[Any] | int) -> bool:
+    """Lock an open file for this process and those that inherit it; False where others have it locked."""
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def environment(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
+
+
+@contextmanager
+def _progress_lines() -> Iterator[None]:
+    """Print what a kernel writes to the file that FER_PROGRESS names, line by line."""
+    with TemporaryDirectory(prefix="fer-") as folder:
+        file = Path(folder) / "progress"
+        file.touch()
+        done = threading.Event()
+
+        def follow() -> None:
+            with open(file, encoding="utf-8") as handle:
+                while True:
+                    finished = done.is_set()
+                    for line in handle:
+                        print(f"      {line.rstrip()}", flush=True)
+                    if finished:
+                        return
+                    done.wait(0.3)
+
+        follower = threading.Thread(target=follow, daemon=True)
+        follower.start()
+        try:
+            with environment(progress.FILE, str(file)):
+                yield
+        finally:
+            done.set()
+            follower.join(5)
+
+
+def interruptible() -> None:
+    """Treat SIGTERM as Ctrl-C, so that kernels are shut down and temporary files removed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

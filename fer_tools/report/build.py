@@ -1,0 +1,205 @@
+"""The report of a run: Markdown that cites numbers by key becomes report.html, report.pdf and report.tex.
+
+`report/report.md` names metrics, values of run.json, figures and tables; `report/filter.lua` puts them in.
+pandoc writes HTML, LaTeX and typst markup, and the typst package compiles the last to PDF. Name and time of
+the run stand in the HTML alone: equal runs have equal PDF and LaTeX, to the byte.
+"""
+
+import base64
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fer_lib.files import (
+    ROOT,
+    UsageError,
+    atomic_path,
+    read_json,
+    sha256_if_there,
+    sha256_of,
+    sha256_of_file,
+    write_json,
+    write_text,
+)
+from fer_tools.report import values
+from fer_tools.run.edges import Edge
+
+SOURCE = ROOT / "report" / "report.md"
+FORMATS = ("html", "pdf", "tex")
+# No raw HTML or TeX, no mathematics: a dollar sign is a dollar sign.
+_MARKDOWN = "markdown-raw_html-raw_tex-raw_attribute-tex_math_dollars"
+_PANDOC = {
+    "html": ("--to=html", "--template=template.html", "--toc", "--toc-depth=2", "--shift-heading-level-by=1"),
+    "tex": ("--to=latex", "--template=template.tex"),
+    "typ": ("--to=typst", "--template=template.typ"),
+}
+
+
+def build(run_dir: str | Path, source: str | Path = SOURCE) -> dict[str, Path]:
+    """Write report.html, report.pdf and report.tex into a run directory, unless they are up to date.
+
+    Up to date means by content: report.json in the run directory holds one digest over everything that
+    enters the report, and the digests of the three files. Equal inputs give equal bytes.
+
+    Parameters
+    ----------
+    run_dir : run directory with run.json, metrics.json, figures/ and tables/.
+    source : the text; templates, filter and references are always those of the repository.
+
+    Returns
+    -------
+    {"html": path, "pdf": path, "tex": path}
+
+    Raises
+    ------
+    UsageError
+        If the text cites an unknown metric, value, figure, table, reference or cross-reference (the message
+        names it, its line and its section), or a file of the run cannot be read. Nothing is written then.
+    """
+    run_dir, source = Path(run_dir), Path(source).resolve()
+    data = values.read(run_dir)
+    paths = {name: run_dir / f"report.{name}" for name in FORMATS}
+    inputs = _digest(run_dir, source, data)
+    if _up_to_date(run_dir / "report.json", inputs, paths):
+        return paths
+
+    with ThreadPoolExecutor() as pool:
+        written = {name: pool.submit(_pandoc, name, source, run_dir, data) for name in _PANDOC}
+        texts = {name: future.result() for name, future in written.items()}
+    pdf = _compile(texts["typ"], run_dir)
+
+    write_text(paths["html"], texts["html"])
+    write_text(paths["tex"], texts["tex"])
+    with atomic_path(paths["pdf"]) as temporary:
+        temporary.write_bytes(pdf)
+    outputs = {path.name: sha256_of_file(path) for path in paths.values()}
+    write_json(run_dir / "report.json", {"inputs": inputs, "outputs": outputs})
+    return paths
+
+
+def edges(run_dir: Path) -> Iterator[Edge]:
+    """Compare the report of a run with what it was built from, and its files with what was written."""
+    record, source = run_dir / "report.json", "text, metrics.json, tables, figures"
+    paths = {path.name: path for path in (run_dir / f"report.{name}" for name in FORMATS)}
+    built = [path for path in (record, *paths.values()) if path.exists()]
+    if not built:
+        yield Edge("report", source, "absent", "not built")
+        return
+    try:
+        content = read_json(record)
+        inputs, outputs = content["inputs"], {name: content["outputs"][name] for name in paths}
+    except (UsageError, KeyError, TypeError):
+        yield Edge(
+            "report", "report.json", "altered", "report.json does not say what the report was built from"
+        )
+        return
+    for name, path in paths.items():
+        yield Edge.of_file(sha256_if_there(path), outputs[name], name, "fer report", "was built")
+    try:
+        same, reason = (
+            _digest(run_dir, SOURCE, values.read(run_dir)) == inputs,
+            "the report is of other contents",
+        )
+    except UsageError as error:
+        same, reason = False, str(error)
+    yield Edge.judge(same, "report", source, "stale", reason)
+
+
+def _digest(run_dir: Path, source: Path, data: Mapping[str, Any]) -> str:
+    """Digest of all that enters the report: data, figures, text, templates, this module, pandoc and typst."""
+    names = [f"figures/{name}.{kind}" for name in data["figures"] for kind in ("svg", "pdf")]
+    try:
+        files = [source, Path(__file__), *sorted(p for p in SOURCE.parent.iterdir() if p.is_file())]
+        digests = [sha256_of_file(path) for path in (*files, *(run_dir / name for name in names))]
+    except OSError as error:
+        raise UsageError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    tools = [f"{package} {version(package)}" for package in ("pypandoc_binary", "typst")]
+    return sha256_of(json.dumps([data, digests, names, tools], sort_keys=True))
+
+
+def _up_to_date(record: Path, inputs: str, paths: Mapping[str, Path]) -> bool:
+    try:
+        content = read_json(record)
+        outputs = {path.name: sha256_of_file(path) for path in paths.values()}
+    except (UsageError, OSError):
+        return False
+    return content == {"inputs": inputs, "outputs": outputs}
+
+
+def _pandoc(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> str:
+    """Convert the text to "html", "tex" or "typ"; the filter reads the data on its standard input."""
+    import pypandoc
+
+    def link(figure: str) -> str:
+        if name == "html":  # as an image, an SVG runs no scripts and loads nothing
+            svg = (run_dir / "figures" / f"{figure}.svg").read_bytes()
+            return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+        return f"figures/{figure}.{'pdf' if name == 'tex' else 'svg'}"
+
+    command = [pypandoc.get_pandoc_path(), "--sandbox", "--standalone", "--wrap=none", "--number-sections"]
+    command += [f"--from={_MARKDOWN}", *_PANDOC[name], "--lua-filter=filter.lua", "--citeproc"]
+    command += ["--bibliography=references.bib", "--fail-if-warnings", "--", str(source)]
+    content = {**data, "figures": {figure: link(figure) for figure in data["figures"]}}
+    process = subprocess.run(
+        command,
+        input=json.dumps(content, ensure_ascii=False).encode(errors="replace"),  # half characters in names
+        capture_output=True,
+        cwd=SOURCE.parent,
+        env={**os.environ, "LC_ALL": "C"},  # names of months
+        check=False,
+    )
+    if process.returncode:
+        raise UsageError(_explain(process.stderr.decode(errors="replace"), source, data))
+    return process.stdout.decode()
+
+
+def _explain(stderr: str, source: Path, data: Mapping[str, Any]) -> str:
+    """One line that names what could not be resolved, and where it is cited."""
+    if missing := re.search(r"Citeproc: citation (\S+) not found", stderr):
+        token, section = f"@{missing[1]}", None
+        message = f'reference "@{missing[1]}" is not in references.bib'
+    elif found := re.search(r"^\{.*\}$", stderr, re.MULTILINE):
+        error = json.loads(found[0])
+        token, section, message = error["token"], error["section"], error["message"]
+    else:
+        return f"{source.name}: pandoc failed ({' '.join(stderr.split()) or 'no message'})"
+    cited = re.compile(re.escape(token).replace("=", '="?') + r"(?!\.?[\w:-])") if token else None
+    lines = source.read_text(encoding="utf-8").splitlines()
+    line = next((i for i, text in enumerate(lines, 1) if cited and cited.search(text)), None)
+    where = f", line {line}" if line else ""
+    where += f' (section "{section}")' if section else ""
+    known = [*data["values"], *data["tables"], *(f"figure:{name}" for name in data["figures"])]
+    close = get_close_matches(token, known, n=1, cutoff=0.8) if " is not in " in message else []
+    hint = f'; did you mean "{re.split("[=:]", close[0], maxsplit=1)[1]}"?' if close else ""
+    return " ".join(f"{source.name}{where}: {message}{hint}".split())
+
+
+def _compile(markup: str, run_dir: Path) -> bytes:
+    """Compile typst markup to the bytes of a PDF; the run directory is all that it may read.
+
+    The PDF is accessible (PDF/UA-1) unless a text has characters that no font of typst shows; then it is
+    merely tagged.
+    """
+    import typst
+
+    options = {
+        "root": run_dir.resolve(),
+        "ignore_system_fonts": True,
+        "timestamp": 0,  # the time of day must not enter
+        "format": "pdf",
+    }
+    try:
+        return typst.compile(markup.encode(), pdf_standards="ua-1", **options)
+    except typst.TypstError:
+        pass
+    try:
+        return typst.compile(markup.encode(), **options)
+    except typst.TypstError as error:
+        raise UsageError(f"{run_dir}: report.pdf cannot be made ({' '.join(str(error).split())})") from error

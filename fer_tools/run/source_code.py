@@ -1,0 +1,206 @@
+"""What code the results of a notebook depend on: its own cells, and every module that they reach by import.
+
+Compared is the syntax tree without comments and docstrings, so prose can be edited freely; imports for type
+checkers alone do not count. Modules are those of the checkout, packages with every `__init__` on the way to
+them; what else is imported is a package with a version, and part of the environment that a run records.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from fer_lib.files import ROOT, UsageError, sha256_of
+
+# How a run is kept, checked and shown decides no number in it. Counted, it would make every digest depend on all.
+PLUMBING = (
+    "fer_lib/files.py",
+    "fer_tools/run/",
+    *(f"fer_tools/{name}.py" for name in ("checking", "kinds", "parameters", "paths", "progress", "stages")),
+)
+# One module imports others by names that are not in its text: the networks, of which a run has one.
+NETWORKS = "fer_lib/models/__init__.py"
+
+
+def notebook_digest(notebook: dict[str, Any], model: str | None = None, root: Path = ROOT) -> str:
+    """Return the SHA-256 of a notebook's code and of all modules that it reaches.
+
+    Parameters
+    ----------
+    notebook : dict
+        As nbformat 4 has it; cells that hold parameters do not count.
+    model : str, optional
+        The one network that counts, where networks are reached.
+    root : Path
+        The checkout.
+
+    Raises
+    ------
+    UsageError
+        If a cell or a module is not Python, or an import leads to nothing in the checkout.
+    """
+    source = notebook_code(notebook)
+    parts = [source]
+    for key, text in sorted(reached(source, model, root).items()):
+        parts += [key, text]
+    return sha256_of(*parts)
+
+
+def notebook_code(notebook: dict[str, Any]) -> str:
+    """Return the code of a notebook without parameters, comments and layout."""
+    texts = []
+    for number, cell in enumerate(notebook["cells"], 1):
+        tags = cell.get("metadata", {}).get("tags", [])
+        if cell["cell_type"] == "code" and not {"parameters", "injected-parameters"} & set(tags):
+            texts.append(_cell(_joined(cell["source"]), f"cell {number}"))
+    return "\n".join(texts)
+
+
+def _joined(source: str | list[str]) -> str:
+    return source if isinstance(source, str) else "".join(source)
+
+
+def _cell(source: str, where: str) -> str:
+    try:
+        return canonical(source, where)
+    except UsageError:
+        from IPython.core.inputtransformer2 import TransformerManager
+
+        try:  # perhaps it has magics, such as %matplotlib
+            source = TransformerManager().transform_cell(source)
+        except SyntaxError:
+            pass
+        return canonical(source, where)
+
+
+@lru_cache(maxsize=256)
+def canonical(source: str, where: str) -> str:
+    """Return Python code without comments, docstrings, layout, and imports for type checkers alone.
+
+    Raises
+    ------
+    UsageError
+        If it is not Python; `where` names it.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # ValueError: a null character
+        raise UsageError(f"{where}: not Python ({' '.join(str(error).split())}); mend it") from error
+    for node in ast.walk(tree):
+        has_docstring = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if has_docstring and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            node.body = [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def reached(source: str, model: str | None = None, root: Path = ROOT) -> dict[str, str]:
+    """Return the modules that canonical code reaches by import statements, directly or through others.
+
+    Parameters
+    ----------
+    source : str
+        Of `canonical`.
+    model, root
+        As in `notebook_digest`.
+
+    Returns
+    -------
+    dict
+        Canonical code by path relative to `root`, without `PLUMBING`.
+
+    Raises
+    ------
+    UsageError
+        If an import leads to nothing in the checkout, or says only at run time where it leads.
+    """
+    found: dict[str, str] = {}
+    waiting = [("", source)]
+    while waiting:
+        key, text = waiting.pop()
+        for path in _imported(text, key, model, root):
+            name = path.relative_to(root).as_posix()
+            if name not in found and not name.startswith(PLUMBING):
+                found[name] = canonical(path.read_text(encoding="utf-8"), name)
+                waiting.append((name, found[name]))
+    return found
+
+
+def _imported(source: str, key: str, model: str | None, root: Path) -> Iterator[Path]:
+    """Yield the files that one module, named by its path `key`, imports."""
+    package = Path(key).parent.parts
+    for module, names in _statements(source, key, package):
+        if not module or not ((root / module[0]).is_dir() or (root / f"{module[0]}.py").is_file()):
+            continue  # somebody else's package
+        yield from (path for path in _way(root, module, key) if path)
+        target = next(reversed(list(_way(root, module, key))))
+        for name in names:
+            below = [path for path in _files(root, (*module, name)) if path.exists()]
+            if below and (target is None or target.name == "__init__.py"):
+                yield from (path for path in below if path.is_file())
+            elif name != "*" and (target is None or name not in _bound(target.read_text(encoding="utf-8"))):
+                raise _lost(key, f"{'.'.join(module)}.{name}")
+    if key == NETWORKS and model and (root / "fer_lib" / "models" / f"{model}.py").is_file():
+        yield root / "fer_lib" / "models" / f"{model}.py"
+
+
+def _statements(source: str, key: str, package: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list]]:
+    """Yield (parts of a module's full name, names imported from it) of each import statement."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((tuple(alias.name.split(".")), []) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            if node.level > len(package):
+                raise _lost(key, "." * node.level + (node.module or ""))
+            yield (*above, *(node.module or "").split(".") * bool(node.module)), [a.name for a in node.names]
+        elif isinstance(node, ast.Call) and key != NETWORKS:
+            called = ast.unparse(node.func).rpartition(".")[2]
+            if called in ("import_module", "__import__"):
+                raise UsageError(
+                    f"{key or 'notebook'}: {called}() says only at run time what is imported, so nobody can "
+                    "tell whether its results are stale; use an import statement"
+                )
+
+
+def _files(root: Path, module: tuple[str, ...]) -> list[Path]:
+    """Return where a module may be: a package with or without `__init__`, or a file."""
+    base = root.joinpath(*module)
+    return [base / "__init__.py", base.with_name(f"{base.name}.py"), *([base] if base.is_dir() else [])]
+
+
+def _way(root: Path, module: tuple[str, ...], key: str) -> Iterable[Path | None]:
+    """Return the file of each package on the way to a module and its own; None where a folder has none."""
+    way = []
+    for depth in range(1, len(module) + 1):
+        there = [path for path in _files(root, module[:depth]) if path.exists()]
+        if not there:
+            raise _lost(key, ".".join(module))
+        way.append(there[0] if there[0].is_file() else None)
+    return way
+
+
+def _bound(source: str) -> set[str]:
+    """Return the names that a module has when it has been imported."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(source)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+            continue
+        if isinstance(node, ast.alias):
+            names.add((node.asname or node.name).split(".")[0])
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        waiting += ast.iter_child_nodes(node)
+    return names | {"__name__", "__file__", "__doc__", "__path__"}
+
+
+def _lost(key: str, name: str) -> UsageError:
+    return UsageError(
+        f"{key or 'notebook'}: imports {name}, which is not in this checkout; "
+        "mend the import or restore the file"
+    )

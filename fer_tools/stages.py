@@ -1,0 +1,70 @@
+"""The one table of stages: the notebooks in their order, what each reads and writes, what makes it optional.
+
+A new stage is a notebook, a class of parameters, a row of this table, and a section of the report.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fer_tools import parameters, paths
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A notebook as a step of the run.
+
+    Attributes
+    ----------
+    notebook : str
+        Name of the file in `notebooks/`, without its suffix.
+    parameters : type
+        Class of `fer_tools.parameters`.
+    prefixes : tuple of str
+        Of the metrics that it records.
+    reads : tuple of str
+        Stages whose outputs it reads.
+    reads_data : bool
+        Whether it opens the faces.
+    optional_by : str
+        Parameter without which a run has no such stage; empty: every run has it.
+    resumes : bool
+        Whether an interrupted execution goes on from checkpoints.
+    files : callable
+        Gives, for its parameters, the files outside the run that it reads, by name.
+    """
+
+    notebook: str
+    parameters: type
+    prefixes: tuple[str, ...]
+    reads: tuple[str, ...] = ()
+    reads_data: bool = True
+    optional_by: str = ""
+    resumes: bool = False
+    files: Callable[[Any], dict[str, Path]] = lambda chosen: {}
+
+    @property
+    def path(self) -> Path:
+        """The notebook's path."""
+        return paths.ROOT / "notebooks" / f"{self.notebook}.ipynb"
+
+
+STAGES = {
+    "exploration": Stage("01_exploration", parameters.Exploration, ("data.",)),
+    "training": Stage("02_training", parameters.Training, ("model.", "training."), resumes=True),
+    "overfitting": Stage(
+        "03_overfitting", parameters.Overfitting, ("overfitting.",), ("training",), reads_data=False
+    ),
+    "evaluation": Stage("04_evaluation", parameters.Evaluation, ("test.",), ("training", "overfitting")),
+    "optimisation": Stage(
+        "05_optimisation",
+        parameters.Optimisation,
+        ("study.",),
+        reads_data=False,
+        optional_by="study",
+        files=lambda chosen: {"study": paths.study_table(chosen.study)},
+    ),
+}
+REQUIRED = tuple(name for name, stage in STAGES.items() if not stage.optional_by)
+NOTEBOOKS = {stage.notebook for stage in STAGES.values()}

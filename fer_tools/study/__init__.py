@@ -1,0 +1,1 @@
+"""Training at many points of the parameter space, and what came of it."""

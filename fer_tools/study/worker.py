@@ -1,0 +1,119 @@
+"""What a worker process does: look around, train at one point, stop."""
+
+import contextlib
+import io
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from fer_lib.files import UsageError, sha256_if_there, sha256_of_file
+from fer_tools import paths, pipeline
+from fer_tools.pipeline import KernelDied
+from fer_tools.run import provenance
+from fer_tools.study.read import Study
+
+STAGES = ("training", "overfitting")
+
+
+def needs_of(study: Study) -> dict[str, Any]:
+    """Tell what has to be the same where a point is trained."""
+    from fer_lib.data import load
+
+    sources = {p.value(name) for p in study.points for name in ("data", "test_data") if p.value(name)}
+    models = {p.value("model") for p in study.points}
+    return {
+        "id": f"fer-{os.getpid()}-{time.time_ns()}",
+        "results": str(paths.results_folder()),
+        "study": str(study.folder),
+        "digest": sha256_of_file(study.folder / "study.json"),
+        "versions": provenance.versions(),
+        "code": {
+            (stage, model): provenance.code_digest(stage, model) for stage in STAGES for model in models
+        },
+        "data": {source: load.data_digest(source) for source in sources},
+    }
+
+
+_current = ""  # the sweep that this process works for
+_stopped: set[str] = set()
+
+
+def look_around(needs: dict[str, Any]) -> tuple[str, int, str]:
+    """Give this host, its cores, and what is not as it has to be."""
+    from dask.system import CPU_COUNT
+
+    return socket.gethostname(), CPU_COUNT, _unlike(needs)
+
+
+def _unlike(needs: dict[str, Any]) -> str:
+    from fer_lib.data import load
+
+    seen = Path(needs["study"]) / "study.json"
+    if sha256_if_there(seen) != needs["digest"]:
+        return f"does not see the results folder {needs['results']}; it has to be one that all share"
+    if not os.access(needs["results"], os.W_OK):
+        return f"may not write to {needs['results']}"
+    here = provenance.versions()
+    if other := [f"{k} {here[k]}, not {v}" for k, v in needs["versions"].items() if here[k] != v]:
+        return f"has other software ({', '.join(other)})"
+    if any(provenance.code_digest(*what) != digest for what, digest in needs["code"].items()):
+        return "has another fer_lib, or other notebooks, than the sweep began with"
+    for source, digest in needs["data"].items():
+        try:
+            if load.data_digest(source) != digest:
+                return f"has other data under {source}"
+        except UsageError as error:
+            return str(error)
+    return ""
+
+
+def work(preset: str, given: dict[str, Any], needs: dict[str, Any]) -> tuple[str | None, str]:
+    """Train at one point; return the name of its run, and what went wrong in one line."""
+    global _current
+    _current, run = needs["id"], None
+    threads = str(needs["threads"].get(socket.gethostname(), 1))
+    said = io.StringIO()  # lines an epoch: the one who started the sweep has a line of all
+    try:
+        with (
+            pipeline.environment("FER_RESULTS", needs["results"]),
+            pipeline.environment(pipeline.THREADS[0], threads),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+        ):
+            if reason := _unlike(needs):
+                return None, f"worker on {socket.gethostname()}: {reason}"
+            run = pipeline.start(preset, given, reuse=True)
+            # Who kills a worker twice over one point, most often for its memory, would kill a third, too.
+            starts = Path(needs["study"]) / ".starts" / run.name
+            starts.parent.mkdir(exist_ok=True)
+            with open(starts, "a") as handle:
+                handle.write("started\n")
+                if handle.tell() > 2 * len("started\n"):
+                    return run.name, "its worker was killed, and killed again when it was tried again"
+            try:
+                pipeline.execute(run, STAGES)
+            except KernelDied:
+                if needs["id"] in _stopped:
+                    raise
+                pipeline.execute(run, STAGES)
+    except (UsageError, OSError) as error:
+        return run.name if run else None, str(error) or type(error).__name__
+    finally:
+        _current = ""
+    return run.name, ""
+
+
+def stop(sweep_id: str) -> bool:
+    """End the kernel of the point this process is at; tell whether it is still at one."""
+    import psutil
+
+    _stopped.add(sweep_id)
+    if _current != sweep_id:
+        return False
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if "ipykernel_launcher" in child.cmdline():
+                child.kill()
+    return True
