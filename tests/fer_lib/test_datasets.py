@@ -15,14 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw_face, make_csv, make_folder
-from fer_lib._readers import decode_image
-from fer_lib.datasets import ALL_CLASSES, DEFAULT_CLASSES, FaceDataset, load_test, load_training, split
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made import draw_face, make_csv, make_folder
 from PIL import Image
 
-from fer_lib import _readers, datasets
+from fer_lib import _readers, datasets, files
+from fer_lib.data import load, split
+from fer_lib.data.faces import DEFAULT_CLASSES, FaceDataset
+from fer_lib.data.picture import decode_image
+from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_lib.files import UsageError
 
 
@@ -53,40 +55,40 @@ def zipped(folder: Path, target: Path, prefix: str = "") -> Path:
 
 
 def test_folder(face_folder: Path):
-    faces = load_training(face_folder)
+    faces = load.load_training(face_folder)
     assert faces.images.shape == (120, 48, 48) and faces.images.dtype == np.uint8
     assert faces.labels.dtype == np.int64 and faces.classes == ("neutral", "happy", "surprise")
     assert faces.counts() == {"neutral": 40, "happy": 40, "surprise": 40}
     assert faces.names[0] == "train/neutral/Training_10600000.jpg" and faces.factors is None
     file = face_folder / faces.names[50]
     assert np.array_equal(faces.images[50], np.asarray(Image.open(file)))
-    assert load_test(face_folder).counts() == dict.fromkeys(DEFAULT_CLASSES, 20)
+    assert load.load_test(face_folder).counts() == dict.fromkeys(DEFAULT_CLASSES, 20)
 
 
 @pytest.mark.parametrize("layout", ["icml", "fer2013"])
 def test_csv_holds_the_same_as_the_folder(face_folder: Path, tmp_path: Path, layout: str):
     path = make_csv(tmp_path / "faces.csv", face_folder, layout)
-    for load in (load_training, load_test):
+    for load in (load.load_training, load.load_test):
         assert same(load(face_folder), load(path))
-    assert load_training(path).names[0].startswith("faces.csv:")
-    line = int(load_training(path).names[0].partition(":")[2])
+    assert load.load_training(path).names[0].startswith("faces.csv:")
+    line = int(load.load_training(path).names[0].partition(":")[2])
     assert path.read_text().splitlines()[line - 1].startswith("6,")
 
 
 @pytest.mark.parametrize("prefix", ["", "archive/", "images/images/"])
 def test_zip_is_read_in_place(face_folder: Path, tmp_path: Path, prefix: str):
     path = zipped(face_folder, tmp_path / "archive.zip", prefix)
-    for load in (load_training, load_test):
+    for load in (load.load_training, load.load_test):
         assert same(load(face_folder), load(path))
         assert load(face_folder).names.tolist() == load(path).names.tolist()
-    assert datasets.data_digest(path) == datasets.data_digest(face_folder)
+    assert load.data_digest(path) == load.data_digest(face_folder)
     assert [file.name for file in tmp_path.iterdir()] == ["archive.zip"]
 
 
 @pytest.mark.parametrize("suffix", [".JPG", ".png", ".jpeg", ".bmp"])
 def test_other_suffixes_and_a_validation_folder(tmp_path: Path, suffix: str):
     make_folder(tmp_path, suffix=suffix, test_name="validation")
-    faces = load_test(tmp_path)
+    faces = load.load_test(tmp_path)
     assert faces.counts() == dict.fromkeys(DEFAULT_CLASSES, 4)
     assert faces.names[0] == f"validation/neutral/PublicTest_10600000{suffix}"
 
@@ -95,42 +97,42 @@ def test_found_without_typing_more(face_folder: Path, face_csv: Path, tmp_path: 
     shutil.copytree(face_folder, tmp_path / "a" / "fer 2013 é")
     (tmp_path / "a" / ".hidden" / "train").mkdir(parents=True)
     shutil.copy(face_csv, tmp_path / "a" / "fer 2013 é" / "icml_face_data.csv")  # the folder wins
-    assert datasets.resolve(tmp_path / "a").kind == "folder"
+    assert load.resolve(tmp_path / "a").kind == "folder"
     (tmp_path / "b").mkdir()
     shutil.copy(face_csv, tmp_path / "b" / "icml_face_data.csv")
-    assert datasets.resolve(tmp_path / "b").path.name == "icml_face_data.csv"
+    assert load.resolve(tmp_path / "b").path.name == "icml_face_data.csv"
     (tmp_path / "c").mkdir()
     zipped(face_folder, tmp_path / "c" / "archive.zip")
-    assert datasets.resolve(str(tmp_path / "c")).kind == "zip"
+    assert load.resolve(str(tmp_path / "c")).kind == "zip"
     for name in "abc":
-        assert same(load_training(tmp_path / name), load_training(face_folder))
-        assert str(tmp_path / name) in datasets.describe(tmp_path / name)
-    assert "several data sets" in refusal(datasets.resolve, tmp_path)
+        assert same(load.load_training(tmp_path / name), load.load_training(face_folder))
+        assert str(tmp_path / name) in load.describe(tmp_path / name)
+    assert "several data sets" in refusal(load.resolve, tmp_path)
 
 
 def test_fer2013_by_name(face_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("FER2013_DIR", str(face_folder))
-    assert datasets.resolve("fer2013").path == face_folder
+    assert load.resolve("fer2013").path == face_folder
     monkeypatch.delenv("FER2013_DIR")
     monkeypatch.setattr(datasets, "ROOT", tmp_path / "repository")
-    assert "fer data fetch" in refusal(datasets.resolve, "fer2013")
+    assert "fer data fetch" in refusal(load.resolve, "fer2013")
 
 
 def test_classes_in_the_order_given(face_data: Path):
-    forward = load_training(face_data, ("surprise", "neutral"))
-    backward = load_training(face_data, ["neutral", "surprise"])
+    forward = load.load_training(face_data, ("surprise", "neutral"))
+    backward = load.load_training(face_data, ["neutral", "surprise"])
     assert forward.classes == ("surprise", "neutral") and forward.counts() == {"surprise": 40, "neutral": 40}
     assert np.array_equal(forward.images[:40], backward.images[40:])
-    assert datasets.class_counts(face_data, ("surprise", "happy")) == {
+    assert load.class_counts(face_data, ("surprise", "happy")) == {
         "train": {"surprise": 40, "happy": 40},
         "test": {"surprise": 20, "happy": 20},
     }
 
 
 def test_test_digests_carry_no_labels(face_data: Path):
-    digests = datasets.test_pixel_digests(face_data)
+    digests = load.pixel_digests_of_test_images(face_data)
     assert digests.dtype == "S64" and digests.tolist() == sorted(
-        load_test(face_data).pixel_digests().tolist()
+        load.load_test(face_data).pixel_digests().tolist()
     )
 
 
@@ -138,7 +140,7 @@ def test_order_does_not_depend_on_the_file_system(
     face_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
 ):
     monkeypatch.setenv("FER_CACHE", str(tmp_path))
-    names = load_training(face_folder).names.tolist()
+    names = load.load_training(face_folder).names.tolist()
     scandir = os.scandir
 
     class Reversed:
@@ -152,7 +154,7 @@ def test_order_does_not_depend_on_the_file_system(
             pass
 
     monkeypatch.setattr(_readers.os, "scandir", Reversed)
-    assert load_training(face_folder).names.tolist() == names
+    assert load.load_training(face_folder).names.tolist() == names
     assert names == sorted(names, key=lambda name: (DEFAULT_CLASSES.index(name.split("/")[1]), name))
 
 
@@ -166,12 +168,12 @@ def test_a_farm_of_links_and_odd_names(face_folder: Path, tmp_path: Path):
     (root / "train/happy/.DS_Store").write_bytes(b"\0")
     (root / "train/happy/._Training_1.jpg").write_bytes(b"\0")
     (root / "train/happy/notes.txt").write_text("not an image")
-    assert same(load_training(root), load_training(face_folder))
+    assert same(load.load_training(root), load.load_training(face_folder))
     undecodable = os.fsencode(root / "train/happy/Training_0") + b"\xff.jpg"
     shutil.copy(next(face_folder.glob("train/happy/*.jpg")), undecodable)
-    names = load_training(root).names
+    names = load.load_training(root).names
     assert "train/happy/Training_0�.jpg" in names.tolist()
-    datasets.data_digest(root)
+    load.data_digest(root)
 
 
 # --- conversion ---
@@ -205,7 +207,7 @@ def test_conversions_are_counted_in_one_line(tmp_path: Path):
         Image.open(file).resize((60, 50)).convert("RGB").save(file)
     for _ in range(2):  # decoded, then from the cache
         with pytest.warns(UserWarning, match=r"3 of 24 train images were not 48x48 8-bit grey") as seen:
-            load_training(tmp_path)
+            load.load_training(tmp_path)
         assert len(seen) == 1
 
 
@@ -220,28 +222,28 @@ def test_bad_classes(face_folder: Path):
         (("happy", "sad", "happy"), "twice"),
         ("happy", "a list"),
     ]:
-        message = refusal(load_training, face_folder, classes)
+        message = refusal(load.load_training, face_folder, classes)
         assert word in message and "angry, disgust, fear, happy, sad, surprise, neutral" in message
-    message = refusal(load_training, face_folder, ("happy", "disgust"))
+    message = refusal(load.load_training, face_folder, ("happy", "disgust"))
     assert "'disgust'" in message and "happy, surprise, neutral" in message
 
 
 def test_missing_path_and_folders(tmp_path: Path):
-    assert "no such file" in refusal(datasets.resolve, tmp_path / "nowhere")
-    assert "train/<class>/" in refusal(datasets.resolve, tmp_path)
+    assert "no such file" in refusal(load.resolve, tmp_path / "nowhere")
+    assert "train/<class>/" in refusal(load.resolve, tmp_path)
     (tmp_path / "train").mkdir()
-    assert "angry, disgust" in refusal(load_training, tmp_path)  # no class folder
+    assert "angry, disgust" in refusal(load.load_training, tmp_path)  # no class folder
     (tmp_path / "x.txt").write_text("")
-    assert "no data set" in refusal(datasets.resolve, tmp_path / "x.txt")
+    assert "no data set" in refusal(load.resolve, tmp_path / "x.txt")
     make_folder(tmp_path, test={})
-    assert load_training(tmp_path).counts() == dict.fromkeys(DEFAULT_CLASSES, 8)
-    assert "no test images" in refusal(load_test, tmp_path)
-    assert "no test images" in refusal(datasets.test_pixel_digests, tmp_path)
-    assert list(datasets.class_counts(tmp_path)) == ["train"]
+    assert load.load_training(tmp_path).counts() == dict.fromkeys(DEFAULT_CLASSES, 8)
+    assert "no test images" in refusal(load.load_test, tmp_path)
+    assert "no test images" in refusal(load.pixel_digests_of_test_images, tmp_path)
+    assert list(load.class_counts(tmp_path)) == ["train"]
     shutil.rmtree(tmp_path / "train/happy")
     (tmp_path / "train/happy").mkdir()
-    assert "'happy'" in refusal(load_training, tmp_path)
-    assert "'happy'" in refusal(datasets.class_counts, tmp_path)
+    assert "'happy'" in refusal(load.load_training, tmp_path)
+    assert "'happy'" in refusal(load.class_counts, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -259,11 +261,11 @@ def test_bad_image(face_folder: Path, tmp_path: Path, content: bytes, word: str)
     shutil.copytree(face_folder / "train", tmp_path / "train")
     bad = tmp_path / "train" / "happy" / "Training_2.jpg"
     bad.write_bytes(content)
-    message = refusal(load_training, tmp_path)
+    message = refusal(load.load_training, tmp_path)
     assert word in message and str(bad) in message
-    load_training(tmp_path, ("neutral", "surprise"))  # other classes are not touched
+    load.load_training(tmp_path, ("neutral", "surprise"))  # other classes are not touched
     path = zipped(tmp_path, tmp_path / "a.zip")
-    message = refusal(load_training, path)
+    message = refusal(load.load_training, path)
     assert word in message and "train/happy/Training_2.jpg" in message
 
 
@@ -277,19 +279,19 @@ def test_links_in_a_circle_and_pipes(tmp_path: Path):
     make_folder(tmp_path)
     circle = tmp_path / "train/happy/Training_3.jpg"
     circle.symlink_to(circle)
-    assert str(circle) in refusal(load_training, tmp_path)
+    assert str(circle) in refusal(load.load_training, tmp_path)
     circle.unlink()
     os.mkfifo(circle)
-    assert "not a regular file" in refusal(load_training, tmp_path)
+    assert "not a regular file" in refusal(load.load_training, tmp_path)
     circle.unlink()
     (tmp_path / "train/happy/self").symlink_to(tmp_path / "train")
-    assert len(load_training(tmp_path)) == 24
+    assert len(load.load_training(tmp_path)) == 24
     loop = tmp_path / "train/sad"
     loop.symlink_to(loop)
-    assert "train/sad" in refusal(load_training, tmp_path, ("happy", "sad"))
+    assert "train/sad" in refusal(load.load_training, tmp_path, ("happy", "sad"))
     shutil.rmtree(tmp_path / "train")
     (tmp_path / "train").symlink_to(tmp_path / "train")
-    refusal(datasets.resolve, tmp_path)
+    refusal(load.resolve, tmp_path)
 
 
 # --- bad input: CSV ---
@@ -323,7 +325,7 @@ ROW = " ".join(["7"] * 2304)
 def test_bad_csv(tmp_path: Path, text: str, words: tuple[str, ...]):
     path = tmp_path / "bad data.csv"
     path.write_text(text)
-    message = refusal(load_training, path)
+    message = refusal(load.load_training, path)
     assert all(word in message for word in (str(path), *words)), message
     assert len(message) < 400
 
@@ -333,7 +335,7 @@ def test_csv_as_windows_writes_it(face_folder: Path, tmp_path: Path):
     lines = path.read_text().splitlines()
     quoted = [lines[0]] + [",".join(f'"{field}"' for field in line.split(",")) for line in lines[1:]]
     path.write_bytes(("﻿" + "\r\n".join(quoted) + "\r\n\r\n").encode())
-    assert same(load_training(path), load_training(face_folder))
+    assert same(load.load_training(path), load.load_training(face_folder))
 
 
 def test_csv_is_streamed(tmp_path: Path):
@@ -341,7 +343,7 @@ def test_csv_is_streamed(tmp_path: Path):
     with open(path, "w") as handle:
         handle.write("emotion,Usage,pixels\n")
         handle.writelines(f"{3 if i % 2 else 6},Training,{i % 256}{ROW[1:]}\n" for i in range(3000))
-    faces = load_training(path, ("happy", "neutral"))
+    faces = load.load_training(path, ("happy", "neutral"))
     assert faces.counts() == {"happy": 1500, "neutral": 1500}
     assert faces.images[:3, 0, 0].tolist() == [1, 3, 5] and faces.names[1] == "many.csv:5"
 
@@ -356,43 +358,43 @@ def test_an_archive_that_climbs_out(face_folder: Path, tmp_path: Path, name: str
     path = zipped(face_folder, tmp_path / "archive.zip")
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(name, b"x")
-    assert "points outside" in refusal(load_training, path)
+    assert "points outside" in refusal(load.load_training, path)
 
 
 def test_other_bad_archives(face_folder: Path, tmp_path: Path):
     path = zipped(face_folder, tmp_path / "archive.zip")
     content = path.read_bytes()
     path.write_bytes(content[:-100])
-    assert "zip archive" in refusal(load_training, path)
+    assert "zip archive" in refusal(load.load_training, path)
     path.write_bytes(b"")
-    assert "zip archive" in refusal(load_training, path)
+    assert "zip archive" in refusal(load.load_training, path)
     middle = bytearray(content)
     middle[2000:2400] = bytes(400)
     path.write_bytes(bytes(middle))
-    assert "download it again" in refusal(load_training, path, ("surprise", "neutral", "happy"))
+    assert "download it again" in refusal(load.load_training, path, ("surprise", "neutral", "happy"))
     encrypted = bytearray(content)
     for i in range(len(content)):  # set the flag in the central directory
         if content[i : i + 4] == b"PK\x01\x02":
             encrypted[i + 8] |= 1
     path.write_bytes(bytes(encrypted))
-    assert "encrypted" in refusal(load_training, path)
+    assert "encrypted" in refusal(load.load_training, path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("train/happy/Training_1.bmp", bytes(50 << 20))
-    assert "zip bomb" in refusal(load_training, path)
+    assert "zip bomb" in refusal(load.load_training, path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("emotions.csv", "emotion,pixels")
-    assert "no train/<class>/" in refusal(load_training, path)
+    assert "no train/<class>/" in refusal(load.load_training, path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/train/happy/Training_1.jpg", "")
         archive.writestr("b/train/happy/Training_1.jpg", "")
-    assert "a/train and b/train" in refusal(load_training, path)
+    assert "a/train and b/train" in refusal(load.load_training, path)
     with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         archive.writestr("train/happy/Training_1.jpg", "a")
         archive.writestr("train/happy/Training_1.jpg", "b")
-    assert "twice" in refusal(load_training, path)
+    assert "twice" in refusal(load.load_training, path)
     shutil.copy(path, tmp_path / "second.zip")
-    assert "2 archives" in refusal(datasets.resolve, tmp_path)
+    assert "2 archives" in refusal(load.resolve, tmp_path)
 
 
 def test_what_a_mac_adds_to_an_archive_is_ignored(face_folder: Path, tmp_path: Path):
@@ -401,7 +403,7 @@ def test_what_a_mac_adds_to_an_archive_is_ignored(face_folder: Path, tmp_path: P
         archive.writestr("__MACOSX/train/happy/._Training_1.jpg", b"\0\5\x16\7")
         archive.writestr("__MACOSX/train/happy/Training_1.jpg", b"\0\5\x16\7")
         archive.writestr("train/happy/.DS_Store", b"")
-    assert same(load_training(path), load_training(face_folder))
+    assert same(load.load_training(path), load.load_training(face_folder))
 
 
 # --- the cache ---
@@ -428,76 +430,76 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_decoded_once_and_only_what_is_asked_for(face_folder: Path, cache: Path, decoded: list[str]):
-    first = load_training(face_folder, ("happy", "surprise"))
+    first = load.load_training(face_folder, ("happy", "surprise"))
     assert len(decoded) == 80 and not any("test" in Path(name).parts or "neutral" in name for name in decoded)
-    assert same(first, load_training(face_folder, ("happy", "surprise"))) and len(decoded) == 80
-    load_training(face_folder)  # another subset uses what is there
+    assert same(first, load.load_training(face_folder, ("happy", "surprise"))) and len(decoded) == 80
+    load.load_training(face_folder)  # another subset uses what is there
     assert len(decoded) == 120
     assert not list(cache.glob(".*")), "temporary files are left"
 
 
 def test_changed_content_is_noticed(cache: Path, decoded: list[str], tmp_path: Path):
     folder = make_folder(tmp_path / "faces")
-    before, digest = load_training(folder), datasets.data_digest(folder)
+    before, digest = load.load_training(folder), load.data_digest(folder)
     file = folder / before.names[0]
     status = file.stat()
     other = Image.open(file).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     file.write_bytes(encoded(other, "BMP")[: status.st_size].ljust(status.st_size, b"\0"))
     file.write_bytes(encoded(other, "BMP"))
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))  # as `cp -p` would leave it
-    after = load_training(folder)
+    after = load.load_training(folder)
     assert not np.array_equal(before.images[0], after.images[0])
     assert np.array_equal(before.images[1:], after.images[1:])
-    assert datasets.data_digest(folder) != digest
+    assert load.data_digest(folder) != digest
     (folder / before.names[1]).unlink()
-    assert len(load_training(folder)) == len(before) - 1
+    assert len(load.load_training(folder)) == len(before) - 1
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04", b"\x80\x04\x95pickle"])
 def test_a_damaged_cache_is_ignored_and_mended(
     face_folder: Path, cache: Path, decoded: list[str], content: bytes
 ):
-    first = load_training(face_folder)
+    first = load.load_training(face_folder)
     for file in cache.glob("*.npz"):
         file.write_bytes(content)
-    assert same(first, load_training(face_folder)) and len(decoded) == 240
-    assert same(first, load_training(face_folder)) and len(decoded) == 240
+    assert same(first, load.load_training(face_folder)) and len(decoded) == 240
+    assert same(first, load.load_training(face_folder)) and len(decoded) == 240
     for file in cache.glob("*.npz"):  # one flipped bit in the pixels
         data = bytearray(file.read_bytes())
         data[len(data) // 2] ^= 1
         file.write_bytes(bytes(data))
-    assert same(first, load_training(face_folder)) and len(decoded) == 360
+    assert same(first, load.load_training(face_folder)) and len(decoded) == 360
     for file in cache.glob("*.txt"):
         file.write_text("nonsense")
-    assert same(first, load_training(face_folder)) and len(decoded) == 480
+    assert same(first, load.load_training(face_folder)) and len(decoded) == 480
 
 
 def test_no_pickle_is_ever_opened(face_folder: Path, cache: Path):
-    load_training(face_folder)
+    load.load_training(face_folder)
     file = next(cache.glob("*.npz"))
     np.savez(file, images=np.array([print], dtype=object), names=np.array(["x"]), converted=0)
-    assert load_training(face_folder).counts() == dict.fromkeys(DEFAULT_CLASSES, 40)
+    assert load.load_training(face_folder).counts() == dict.fromkeys(DEFAULT_CLASSES, 40)
 
 
 def test_works_without_a_cache(face_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     blocked = tmp_path / "file"
     blocked.write_text("a file where the cache folder should be")
     monkeypatch.setenv("FER_CACHE", str(blocked / "cache"))
-    assert len(load_training(face_folder)) == 120
-    assert datasets.data_digest(face_folder)
+    assert len(load.load_training(face_folder)) == 120
+    assert load.data_digest(face_folder)
     folder = tmp_path / "read-only"
     folder.mkdir()
     folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
     monkeypatch.setenv("FER_CACHE", str(folder))
-    assert len(load_training(face_folder)) == 120
+    assert len(load.load_training(face_folder)) == 120
 
 
 def test_the_cache_does_not_grow_for_ever(face_folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(datasets, "CACHE_BYTES", 200_000)
-    load_training(face_folder)
-    load_test(face_folder)
+    load.load_training(face_folder)
+    load.load_test(face_folder)
     assert sum(file.stat().st_size for file in cache.glob("*.npz")) < 300_000
-    assert len(load_training(face_folder)) == 120
+    assert len(load.load_training(face_folder)) == 120
 
 
 def test_several_processes_at_once(face_folder: Path, cache: Path):
@@ -506,9 +508,9 @@ def test_several_processes_at_once(face_folder: Path, cache: Path):
         "print(faces.images.sum(), len(faces))"
     )
     commands = [[sys.executable, "-c", code, str(face_folder)]] * 4
-    running = [subprocess.Popen(c, stdout=subprocess.PIPE, cwd=datasets.ROOT, text=True) for c in commands]
+    running = [subprocess.Popen(c, stdout=subprocess.PIPE, cwd=files.ROOT, text=True) for c in commands]
     answers = {process.communicate()[0] for process in running}
-    faces = load_training(face_folder)
+    faces = load.load_training(face_folder)
     assert answers == {f"{faces.images.sum()} 120\n"}
     assert len(list(cache.glob("*.npz"))) == 3
 
@@ -543,18 +545,18 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_bundled(bundled: Path):
-    faces = load_training("bundled", ("surprise", "neutral"))
+    faces = load.load_training("bundled", ("surprise", "neutral"))
     assert faces.counts() == {"surprise": 22, "neutral": 22} and faces.names[1] == "bundled/train/5"
     assert np.array_equal(faces.images[21], draw_face("surprise", 65, "train"))
     assert faces.factors["index"].tolist()[:3] == [2, 5, 8] and faces.factors["age"][1] == 25.5
     taken = faces.take(np.array([30, 1]))
     assert taken.factors["index"].tolist() == [int(name.split("/")[2]) for name in taken.names]
-    assert datasets.describe("bundled") == "bundled faces"
-    assert datasets.class_counts("bundled")["test"] == {"neutral": 22, "happy": 22, "surprise": 22}
-    assert "'sad'" in refusal(load_training, "bundled", ("happy", "sad"))
-    digest = datasets.data_digest("bundled")
+    assert load.describe("bundled") == "bundled faces"
+    assert load.class_counts("bundled")["test"] == {"neutral": 22, "happy": 22, "surprise": 22}
+    assert "'sad'" in refusal(load.load_training, "bundled", ("happy", "sad"))
+    digest = load.data_digest("bundled")
     (bundled / "factors.csv").write_text((bundled / "factors.csv").read_text().replace("20.5", "21.5"))
-    assert "altered" in refusal(load_training, "bundled")
+    assert "altered" in refusal(load.load_training, "bundled")
     assert len(digest) == 64
 
 
@@ -562,9 +564,9 @@ def test_bundled(bundled: Path):
 def test_bundled_faces_cut_short_or_missing(bundled: Path, name: str):
     content = (bundled / name).read_bytes()
     (bundled / name).write_bytes(content[:-9])
-    assert "git checkout" in refusal(load_training, "bundled")
+    assert "git checkout" in refusal(load.load_training, "bundled")
     (bundled / name).unlink()
-    assert "git checkout" in refusal(load_training, "bundled")
+    assert "git checkout" in refusal(load.load_training, "bundled")
 
 
 @pytest.mark.parametrize("digest", [None, [None], "", "not hexadecimal", 7])
@@ -572,16 +574,16 @@ def test_a_digest_of_bundled_faces_that_is_none(bundled: Path, digest: object):
     index = json.loads((bundled / "digests.json").read_text())
     index["splits"]["test"]["pixels"] = digest
     (bundled / "digests.json").write_text(json.dumps(index))
-    assert "git checkout" in refusal(load_test, "bundled")
+    assert "git checkout" in refusal(load.load_test, "bundled")
 
 
 def test_the_committed_bundled_faces():
-    if not (datasets.ROOT / "data/bundled/digests.json").exists():
+    if not (files.ROOT / "data/bundled/digests.json").exists():
         pytest.skip("data/bundled is not there")
-    faces, test = load_training("bundled"), load_test("bundled")
+    faces, test = load.load_training("bundled"), load.load_test("bundled")
     assert len(set(faces.counts().values())) == 1 and len(faces) > 1000
     assert set(faces.factors["identity"]).isdisjoint(test.factors["identity"])
-    index = json.loads((datasets.ROOT / "data/bundled/digests.json").read_text())
+    index = json.loads((files.ROOT / "data/bundled/digests.json").read_text())
     for part, loaded in (("train", faces), ("test", test)):
         order = np.argsort(loaded.factors["index"])
         pixels = _readers.hashlib.sha256(loaded.images[order].tobytes()).hexdigest()
@@ -606,7 +608,7 @@ NONE = np.array([], "S64")
 
 
 def test_the_balanced_draw_of_the_assignment():
-    result = split(random_faces([1800, 2500, 1700]), NONE)
+    result = split.split(random_faces([1800, 2500, 1700]), NONE)
     assert result.train.counts() == {"neutral": 1333, "happy": 1333, "surprise": 1334}
     assert result.validation.counts() == {"neutral": 333, "happy": 333, "surprise": 334}
     assert len(result.train) == 4000 and result.removed["total"] == 0
@@ -619,7 +621,7 @@ def test_the_order_of_removal():
     faces = FaceDataset(images, labels, ("sad", "happy"), np.arange(11).astype(str))
     test = faces.take([3, 6]).pixel_digests()  # c and e
     # b, c and d have two labels; e leaks; a is there twice.
-    removed = datasets._duplicates(faces, test)
+    removed = split.duplicates(faces, test)
     assert np.flatnonzero(removed["label_conflicts"]).tolist() == [2, 3, 4, 5, 7, 8, 9]
     assert np.flatnonzero(removed["leaks_into_test"]).tolist() == [6]
     assert np.flatnonzero(removed["duplicates_within_training"]).tolist() == [1]
@@ -635,10 +637,10 @@ def test_the_order_of_removal():
     duplicates=st.sampled_from(["remove", "keep"]),
 )
 def test_properties_of_the_split(counts, variants, share, samples, seed, duplicates):
-    faces = random_faces(counts, ALL_CLASSES[: len(counts)], variants)
+    faces = random_faces(counts, FER2013_CLASSES[: len(counts)], variants)
     test = random_faces([30, 30, 30, 30, 30, 30], variants=variants).pixel_digests()
     try:
-        result = split(faces, test, samples, share, seed, duplicates)
+        result = split.split(faces, test, samples, share, seed, duplicates)
     except UsageError as error:
         assert "samples" in str(error) or "share" in str(error)
         return
@@ -661,46 +663,46 @@ def test_properties_of_the_split(counts, variants, share, samples, seed, duplica
         got = np.array(list(result.train.counts().values())) + list(result.validation.counts().values())
         assert got[:-1].tolist() == [samples // len(counts)] * (len(counts) - 1)
     assert len(validation) == round(share * len(names))
-    again = split(faces, test, samples, share, seed, duplicates)
+    again = split.split(faces, test, samples, share, seed, duplicates)
     assert again.train.names.tolist() == result.train.names.tolist()
 
 
 def test_another_seed_or_another_order_of_classes():
     faces = random_faces([60, 60, 60])
-    one, two = split(faces, NONE, 90, seed=1), split(faces, NONE, 90, seed=2)
+    one, two = split.split(faces, NONE, 90, seed=1), split.split(faces, NONE, 90, seed=2)
     assert one.train.names.tolist() != two.train.names.tolist()
     turned = faces.take(np.r_[60:180, 0:60])
     turned = FaceDataset(
         turned.images, np.repeat([0, 1, 2], 60), ("happy", "surprise", "neutral"), turned.names
     )
-    assert set(split(turned, NONE, 90, seed=1).train.names) == set(one.train.names)
+    assert set(split.split(turned, NONE, 90, seed=1).train.names) == set(one.train.names)
 
 
 def test_bad_splits():
     faces = random_faces([60, 20, 60])
-    message = refusal(split, faces, NONE)
+    message = refusal(split.split, faces, NONE)
     assert "5,000" in message and "1,666" in message and "'neutral'" in message and "at most 60" in message
-    assert "'happy'" in refusal(split, faces, NONE, 90)
-    split(faces, NONE, 60)
+    assert "'happy'" in refusal(split.split, faces, NONE, 90)
+    split.split(faces, NONE, 60)
     for samples in (0, 2, -5, 1.5, True, "90"):
-        assert "train_samples" in refusal(split, faces, NONE, samples)
+        assert "train_samples" in refusal(split.split, faces, NONE, samples)
     for share in (0, 1, -0.1, float("nan"), 0.001):
-        assert "validation_share" in refusal(split, faces, NONE, 60, share)
-    assert "remove, keep" in refusal(split, faces, NONE, duplicates="some")
+        assert "validation_share" in refusal(split.split, faces, NONE, 60, share)
+    assert "remove, keep" in refusal(split.split, faces, NONE, duplicates="some")
 
 
 # --- real photographs ---
 
 
 def test_real_fer2013(fer2013: Path):
-    faces, test = load_training(fer2013), load_test(fer2013)
+    faces, test = load.load_training(fer2013), load.load_test(fer2013)
     assert faces.counts() == {"neutral": 4965, "happy": 7215, "surprise": 3171}
     digests = faces.pixel_digests()
     assert len(digests) - len(np.unique(digests)) == 711
     public = test.take(np.array(["PublicTest" in name for name in test.names]))
     assert public.counts() == {"neutral": 607, "happy": 895, "surprise": 415}
     assert np.isin(public.pixel_digests(), digests).sum() == 161
-    result = split(faces, public.pixel_digests(), None)
+    result = split.split(faces, public.pixel_digests(), None)
     assert len(result.train) + len(result.validation) == 14_484
     assert result.removed == {
         "label_conflicts": 5,
@@ -708,8 +710,8 @@ def test_real_fer2013(fer2013: Path):
         "duplicates_within_training": 678,
         "total": 867,
     }
-    result = split(faces, datasets.test_pixel_digests(fer2013))
+    result = split.split(faces, load.pixel_digests_of_test_images(fer2013))
     assert result.train.counts() == {"neutral": 1333, "happy": 1333, "surprise": 1334}
     started = time.process_time()
-    load_training(fer2013)
+    load.load_training(fer2013)
     assert time.process_time() - started < 0.5  # seconds of this process; wall time when nothing else runs

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fer_lib import source_code
 from fer_lib.files import UsageError
+from fer_tools.run import source_code
 
 FILES = {
     "fer_lib/__init__.py": "ONEDNN = 1",

@@ -10,66 +10,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 import pytest
-from fer_lib.quiet import stderr_to
+from processes import SMALL, alive, begun, command, descendants, fer, wait_for
 
-from fer_lib import pipeline, runs, trust
+from fer_lib import pipeline, runs
 from fer_lib.files import UsageError, read_json, sha256_of_file, write_json
+from fer_lib.tensorflow_import import stderr_to
+from fer_tools import paths, pipeline, stages
+from fer_tools.checks import check
+from fer_tools.run import find
+from fer_tools.run.run import Run
 
-SMALL = ["--preset", "smoke", "-p", "train_samples=60", "-p", "epochs=3", "-p", "batch_size=16"]
 OF_THE_SOURCE = {"data.source", "data.digest", "data.verdict", "data.verdict_detail", "test.source"}
-
-
-def command(results: Path, *arguments: object) -> dict:
-    """Give what `subprocess` needs to run `fer` in a process group of its own."""
-    return {
-        "args": [sys.executable, "-m", "fer_lib.cli", *map(str, arguments)],
-        "cwd": runs.ROOT,
-        "env": os.environ
-        | {"FER_RESULTS": str(results), "PYTHONUNBUFFERED": "1", "TF_NUM_INTRAOP_THREADS": "1"},
-        "text": True,
-        "start_new_session": True,
-        # A shell ignores Ctrl-C on behalf of what it runs in the background, this session perhaps.
-        "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    }
-
-
-def fer(results: Path, *arguments: object) -> subprocess.CompletedProcess:
-    """Run `fer` to its end."""
-    return subprocess.run(**command(results, *arguments), capture_output=True, check=False)
-
-
-def descendants(pid: int) -> list[int]:
-    """Processes that a process has started, and those that they have: kernels have their own sessions."""
-    parents = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            child, rest = status.read_text().split(" (", 1)
-        except OSError:  # it has just ended
-            continue
-        parents[int(child)] = int(rest.rpartition(")")[2].split()[1])
-    found = [child for child, parent in parents.items() if parent == pid]
-    return found + [grandchild for child in found for grandchild in descendants(child)]
-
-
-def alive(pids: list[int]) -> list[int]:
-    """Those of the processes that still run (a zombie does not)."""
-    states = {pid: Path(f"/proc/{pid}/stat") for pid in pids}
-    return [pid for pid, file in states.items() if file.exists() and ") Z " not in file.read_text()]
-
-
-def wait_for(condition: Callable[[], object], process: subprocess.Popen | None = None) -> None:
-    """Wait as long as the process goes on; generous, because the machine may be busy."""
-    deadline = time.monotonic() + 1800
-    while not condition():
-        assert time.monotonic() < deadline and (process is None or process.poll() is None)
-        time.sleep(0.05)
 
 
 @dataclass
@@ -79,8 +37,8 @@ class Pair:
     results: Path
     faces: Path
     done: subprocess.CompletedProcess
-    whole: runs.Run
-    killed: runs.Run
+    whole: Run
+    killed: Run
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +52,7 @@ def pair(tmp_path_factory, make_face_folder, make_face_csv) -> Iterator[Pair]:
     whole = subprocess.Popen(**command(results, "run", "--data", faces, *SMALL, "--report"), **piped)
     other = subprocess.Popen(**command(results, "run", "--data", table, *SMALL), **piped)
     try:
-        killed = runs.Run(Path(other.stdout.readline().rstrip("\n")))
+        killed = Run(Path(other.stdout.readline().rstrip("\n")))
         wait_for((killed.path / "checkpoints" / "state.npz").exists, other)  # the first epoch has ended
         for pid in [*descendants(other.pid), other.pid]:
             os.kill(pid, signal.SIGKILL)
@@ -106,7 +64,7 @@ def pair(tmp_path_factory, make_face_folder, make_face_csv) -> Iterator[Pair]:
             process.communicate()
     done = subprocess.CompletedProcess(whole.args, whole.returncode, out, err)
     assert done.returncode == 0, err
-    yield Pair(results, faces, done, runs.Run(Path(out.splitlines()[0])), killed)
+    yield Pair(results, faces, done, Run(Path(out.splitlines()[0])), killed)
 
 
 def test_a_run_fills_its_directory(pair):
@@ -114,7 +72,7 @@ def test_a_run_fills_its_directory(pair):
     assert not pair.done.stderr
     assert out.count("epoch ") == 3 and "left" in out and "Traceback" not in out
     assert run.name.startswith("basic_model_3_epochs_timestamp_") and run.path.parent == pair.results
-    for stage, kind in ((name, runs.STAGES[name]) for name in runs.REQUIRED):
+    for stage, kind in ((name, stages.STAGES[name]) for name in stages.REQUIRED):
         assert run.document["stages"][stage]["status"] == "done" and run.stale_reason(stage) is None
         executed = nbformat.read(run.path / "notebooks" / f"{kind.notebook}.ipynb", as_version=4)
         cells = [cell for cell in executed.cells if cell.cell_type == "code"]
@@ -125,11 +83,11 @@ def test_a_run_fills_its_directory(pair):
     for name in ("report.html", "report.pdf", "report.tex", "history.csv"):
         assert (run.path / name).stat().st_size > 50
     assert not list(run.path.rglob(".*-*"))  # no temporary file is left
-    assert {edge.state for edge in trust.edges(run)} == {"ok"}
+    assert {edge.state for edge in check.edges(run)} == {"ok"}
 
 
 def test_each_stage_writes_the_metrics_of_its_own(pair):
-    prefixes = {prefix for stage in runs.REQUIRED for prefix in runs.STAGES[stage].prefixes}
+    prefixes = {prefix for stage in stages.REQUIRED for prefix in stages.STAGES[stage].prefixes}
     assert {key.partition(".")[0] + "." for key in pair.whole.metrics} == prefixes
 
 
@@ -163,10 +121,10 @@ def test_killed_and_resumed_on_the_same_faces_in_another_layout_it_is_the_same_t
     assert differing_files(run, whole) <= {"metrics.json", "tables/predictions.csv"}
 
 
-def differing_files(one: runs.Run, other: runs.Run) -> set[str]:
+def differing_files(one: Run, other: Run) -> set[str]:
     """Files whose bytes differ between two runs, or that one has alone: all that notebooks write."""
 
-    def kept(run: runs.Run) -> dict[str, str]:
+    def kept(run: Run) -> dict[str, str]:
         names = ("history.csv", "metrics.json", "checkpoints/*", "figures/*", "tables/*")
         found = {path.relative_to(run.path): path for name in names for path in run.path.glob(name)}
         assert len(found) > 25
@@ -221,25 +179,18 @@ def test_killed_at_random_moments_and_resumed_it_is_the_same_to_the_byte(pair):
         _, err = process.communicate()
         assert process.returncode == 0, err
         assert differing_files(run, pair.whole) == set()
-        assert {edge.state for edge in trust.edges(run)} <= {"ok", "absent"}
+        assert {edge.state for edge in check.edges(run)} <= {"ok", "absent"}
         assert not list(run.path.rglob(".*-*")) and not list(run.path.parent.glob(f".{run.name}*"))
         print(f"run {number}: finished after {in_this_run} kills, the same to the byte", flush=True)
 
 
-def begun(results: Path, *arguments: object) -> tuple[subprocess.Popen, runs.Run]:
-    """Start `fer`; return when it has said which run it fills."""
-    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(**command(results, *arguments), **piped)
-    return process, runs.Run(Path(process.stdout.readline().rstrip("\n")))
-
-
-def being_written(run: runs.Run) -> list[str]:
+def being_written(run: Run) -> list[str]:
     """Temporary files that are not yet renamed to what they are to be."""
     places = (run.path, *(run.path / name for name in ("checkpoints", "figures", "tables")))
     return sorted(path.name for place in places for path in place.glob(".*-*"))
 
 
-def kill_somewhere(chance: random.Random, process: subprocess.Popen, run: runs.Run) -> str | None:
+def kill_somewhere(chance: random.Random, process: subprocess.Popen, run: Run) -> str | None:
     """Kill a process of a run at a random moment, or while something is being written; say which and when."""
     clock, writing = time.monotonic(), chance.random() < 0.3
     delay = chance.uniform(0, 45)
@@ -264,7 +215,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(face_folder, tmp_path):
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(**command(tmp_path, "run", "--data", face_folder, *SMALL), **piped)
     try:
-        run = runs.Run(Path(process.stdout.readline().rstrip("\n")))
+        run = Run(Path(process.stdout.readline().rstrip("\n")))
         wait_for(lambda: "exploration" in run.document["stages"], process)  # its kernel is at work
         children = descendants(process.pid)
         assert children
@@ -276,7 +227,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(face_folder, tmp_path):
     assert process.returncode == 130 and len(err.splitlines()) == 1, err
     assert err.startswith("fer: interrupted") and "--resume" in err
     wait_for(lambda: not alive(children))
-    assert runs.find(run.path).stale_reason("exploration") == "not finished"
+    assert find.open_run(run.path).stale_reason("exploration") == "not finished"
     assert [path.name for path in run.path.rglob(".*")] == [".lock"]  # no temporary file
 
 
@@ -286,12 +237,12 @@ def test_a_run_keeps_its_number_of_threads(pair):
     code = "import os; print([os.environ[name] for name in ('TF_NUM_INTRAOP_THREADS', 'OMP_NUM_THREADS')])"
     seen = []
 
-    def look(run: runs.Run, stage: str) -> None:
+    def look(run: Run, stage: str) -> None:
         seen.append(subprocess.check_output([sys.executable, "-c", code], text=True).strip())
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "_execute_stage", look)
-        patch.setattr(runs.Run, "stale_reason", lambda run, stage: "to be executed")
+        patch.setattr(Run, "stale_reason", lambda run, stage: "to be executed")
         patch.setenv("TF_NUM_INTRAOP_THREADS", "2")
         pipeline.execute(pair.whole, ["training", "overfitting"])
         assert os.environ["TF_NUM_INTRAOP_THREADS"] == "2"
@@ -306,7 +257,7 @@ def test_two_processes_do_not_fill_one_run(pair):
 
 def test_an_orphaned_kernel_is_waited_for_before_its_temporary_files_are_removed(pair, tmp_path, monkeypatch):
     """The parent of a kernel is killed; the kernel goes on writing until it sees that, or is ended."""
-    run = runs.Run(tmp_path / pair.whole.name)
+    run = Run(tmp_path / pair.whole.name)
     shutil.copytree(pair.whole.path, run.path)
     half_written = run.path / "checkpoints" / ".epoch_002-abcdefgh.keras"
     script = f"import time; open({str(half_written)!r}, 'w').close(); time.sleep({{}})"
@@ -316,7 +267,7 @@ def test_an_orphaned_kernel_is_waited_for_before_its_temporary_files_are_removed
             assert pipeline.lock(2)
             return subprocess.Popen([sys.executable, "-c", script.format(seconds)])
 
-    monkeypatch.setattr(runs.Run, "stale_reason", lambda run, stage: None)
+    monkeypatch.setattr(Run, "stale_reason", lambda run, stage: None)
     with kernel(2) as orphan:
         pipeline.execute(run, ["training"])
         assert orphan.poll() is not None and not half_written.exists()
@@ -328,11 +279,11 @@ def test_an_orphaned_kernel_is_waited_for_before_its_temporary_files_are_removed
 
 def test_what_an_interrupted_kernel_had_begun_to_write_is_removed_at_once(pair, tmp_path, monkeypatch):
     """Ctrl-C ends the kernel in the middle of a file; a little later than it ends the wait for it."""
-    run = runs.Run(tmp_path / pair.whole.name)
+    run = Run(tmp_path / pair.whole.name)
     shutil.copytree(pair.whole.path, run.path)
     half_written = run.path / ".metrics-abcdefgh.json"
 
-    def interrupted(run: runs.Run, stage: str) -> None:
+    def interrupted(run: Run, stage: str) -> None:
         script = f"import time; time.sleep(1); open({str(half_written)!r}, 'w').close()"
         with stderr_to(run.path / pipeline.KERNEL_LOG):
             assert pipeline.lock(2)
@@ -340,7 +291,7 @@ def test_what_an_interrupted_kernel_had_begun_to_write_is_removed_at_once(pair, 
         raise KeyboardInterrupt
 
     started: list[subprocess.Popen] = []
-    monkeypatch.setattr(runs.Run, "stale_reason", lambda run, stage: "to be executed")
+    monkeypatch.setattr(Run, "stale_reason", lambda run, stage: "to be executed")
     monkeypatch.setattr(pipeline, "_execute_stage", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pipeline.execute(run, ["training"])
@@ -359,15 +310,15 @@ def test_a_cell_that_fails_is_named_and_the_notebook_kept(face_folder, tmp_path)
 def test_a_later_notebook_that_fails_keeps_what_was_done(pair, tmp_path, monkeypatch, capsys):
     shutil.copytree(pair.whole.path, tmp_path / pair.whole.name)
     shutil.copy(pair.whole.model_path, tmp_path)
-    run = runs.Run(tmp_path / pair.whole.name)
-    shutil.copytree(runs.ROOT / "notebooks", tmp_path / "notebooks")
+    run = Run(tmp_path / pair.whole.name)
+    shutil.copytree(paths.ROOT / "notebooks", tmp_path / "notebooks")
     path = tmp_path / "notebooks" / "03_overfitting.ipynb"
     notebook = read_json(path)
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     code[1]["source"] += ["\nraise ValueError('first line\\nsecond line')"]
     write_json(path, notebook)
     monkeypatch.setattr(
-        runs, "notebook_path", lambda stage: tmp_path / "notebooks" / f"{runs.STAGES[stage].notebook}.ipynb"
+        runs, "notebook_path", lambda stage: tmp_path / "notebooks" / f"{stages.STAGES[stage].notebook}.ipynb"
     )
     with pytest.raises(UsageError) as caught:
         pipeline.execute(run)

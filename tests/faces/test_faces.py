@@ -20,7 +20,7 @@ from faces.photometry import jpeg
 from faces.render import label_of, render
 from fer_lib.files import UsageError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 SEED = 77
 FEW = 12
 DIGESTS = """

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_pipeline import SMALL, begun, descendants, fer, wait_for
+from processes import SMALL, begun, descendants, fer, wait_for
 
-from fer_lib import cli, pipeline, runs
+from fer_lib import pipeline, runs
 from fer_lib.files import sha256_of_file
+from fer_tools import commands, paths
+from fer_tools.run import find
 
 AWKWARD = 'it\'s "here"; $HOME & `ls` %20 #1 [x] {y} é 表情 😀'
 
@@ -53,7 +55,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a run of yesterday, to be copied."""
     run = tmp_path_factory.mktemp("earlier") / f"basic_model_50_epochs_timestamp_{int(time.time()) - 86_400}"
-    reference = runs.ROOT / "results" / "reference"
+    reference = paths.ROOT / "results" / "reference"
     return Path(shutil.copytree(reference, run, ignore=shutil.ignore_patterns("*.pdf", "*.keras", "figures")))
 
 
@@ -63,7 +65,7 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / f"checkout {AWKWARD}"
     ignored = shutil.ignore_patterns("__pycache__", "fer2013", ".fer2013.part")
     for name in ("fer_lib", "notebooks", "report", "data"):
-        shutil.copytree(runs.ROOT / name, folder / name, ignore=ignored)
+        shutil.copytree(paths.ROOT / name, folder / name, ignore=ignored)
     return folder
 
 
@@ -78,7 +80,7 @@ def test_a_full_disk_and_awkward_names_everywhere(checkout, disk, earlier, make_
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, "-m", "fer_lib.cli", *map(str, arguments)],
+            [sys.executable, "-m", "fer_tools", *map(str, arguments)],
             cwd=checkout,
             env=os.environ | {"PYTHONPATH": str(checkout), "FER_RESULTS": str(disk)},
             capture_output=True,
@@ -113,7 +115,7 @@ def test_results_that_may_only_be_read(disk, earlier, face_folder, command, monk
     monkeypatch.setenv("FER_RESULTS", str(disk))
     monkeypatch.setattr(pipeline, "interruptible", lambda: None)
     given = {"run": ["--preset", "smoke", "--data", str(face_folder)], "compare": [earlier.name] * 2}
-    code = cli.main([command, *given.get(command, [])])
+    code = commands.main([command, *given.get(command, [])])
     out, err = capsys.readouterr()
     if command == "list":
         assert code == 0 and earlier.name in out and not err
@@ -133,7 +135,7 @@ def test_a_run_that_may_only_be_read_is_not_resumed(disk, earlier, monkeypatch, 
     assert mounted(disk, "remount", "ro")
     monkeypatch.setenv("FER_RESULTS", str(disk))
     monkeypatch.setattr(pipeline, "interruptible", lambda: None)
-    assert cli.main(["run", "--resume", earlier.name]) == 2
+    assert commands.main(["run", "--resume", earlier.name]) == 2
     one_line(capsys.readouterr().err, "Read-only file system")
 
 
@@ -165,9 +167,9 @@ def test_a_clock_that_was_set_back(tmp_path, monkeypatch):
     made = []
     for now in (1_760_000_000, 1_759_000_000, 1_760_000_000, 1_000, 1_760_000_500):
         monkeypatch.setattr(runs.time, "time", lambda now=now: now + 0.5)
-        made.append(runs.create(f"label_{now % 7}"))
-        assert runs.newest().path == made[-1].path
-    assert [run.name for run, _ in runs.every()] == [run.name for run in reversed(made)]
+        made.append(find.create(f"label_{now % 7}"))
+        assert find.newest().path == made[-1].path
+    assert [run.name for run, _ in find.all_runs()] == [run.name for run in reversed(made)]
     assert len({run.path for run in made}) == len(made)
     assert made[0].name.endswith("_1760000000") and made[-1].name.endswith("_1760000500")
 
@@ -182,7 +184,7 @@ def test_no_network(checkout):
     before = contents(checkout)
     clock = time.monotonic()
     done = subprocess.run(
-        [*unshare, sys.executable, "-m", "fer_lib.cli", "data", "fetch"],
+        [*unshare, sys.executable, "-m", "fer_tools", "data", "fetch"],
         cwd=checkout,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(checkout), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
@@ -204,12 +206,12 @@ def test_a_circle_of_links_among_the_data(place, make_face_folder, tmp_path, mon
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(pipeline, "interruptible", lambda: None)
     (faces / "train" / "again").symlink_to(faces)  # a circle that nothing leads into
-    assert cli.main(["data", "verify", str(faces)]) == 0
+    assert commands.main(["data", "verify", str(faces)]) == 0
     capsys.readouterr()
     path = faces / place
     if path.is_dir():
         shutil.rmtree(path)
     path.symlink_to(path)
     command = ["data", "verify"] if place != "test" else ["run", "--preset", "smoke", "--data"]
-    assert cli.main([*command, str(faces)]) == 2  # a set without a test part may be verified
+    assert commands.main([*command, str(faces)]) == 2  # a set without a test part may be verified
     one_line(capsys.readouterr().err, str(faces))

@@ -14,8 +14,13 @@ import psutil
 import pytest
 from PIL import Image
 
-from fer_lib import bench, cli, datasets, models, predict, runs, training, ways
+from fer_lib import bench, checkpoints, models, predict
+from fer_lib.data import load, picture
 from fer_lib.files import UsageError
+from fer_lib.predict import Predictor
+from fer_tools import commands, paths
+from fer_tools.bench import contenders, measure, table
+from fer_tools.bench.contenders import Child, Way
 
 # -- counted by hand -----------------------------------------------------------------------------------------
 
@@ -39,8 +44,8 @@ PLAIN = (
 
 def test_multiply_adds_by_hand():
     assert BASIC_MODEL == 38_953_152
-    assert ways.multiply_adds(models.build("basic_model")) == BASIC_MODEL
-    assert ways.multiply_adds(ways.plain_network(3)) == PLAIN
+    assert contenders.multiply_adds(models.build("basic_model")) == BASIC_MODEL
+    assert contenders.multiply_adds(contenders.plain_network(3)) == PLAIN
 
 
 def test_multiply_adds_of_strides_groups_and_depthwise_kernels():
@@ -52,7 +57,7 @@ def test_multiply_adds_of_strides_groups_and_depthwise_kernels():
     x = layers.DepthwiseConv2D(3, depth_multiplier=2)(x)  # (3, 3, 16)
     x = layers.BatchNormalization()(x)
     model = keras.Model(inputs, x)
-    assert ways.multiply_adds(model) == 5 * 5 * (3 * 3 * 2 * 8) + 3 * 3 * (3 * 3 * 8 * 2)
+    assert contenders.multiply_adds(model) == 5 * 5 * (3 * 3 * 2 * 8) + 3 * 3 * (3 * 3 * 8 * 2)
 
 
 def test_arithmetic_that_is_not_known_is_not_left_out():
@@ -60,14 +65,14 @@ def test_arithmetic_that_is_not_known_is_not_left_out():
 
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.SeparableConv2D(4, 3, name="odd")])
     with pytest.raises(UsageError, match=r"'odd'.* SeparableConv2D"):
-        ways.multiply_adds(model)
+        contenders.multiply_adds(model)
 
 
 def test_the_plain_network_keeps_the_limit_of_the_assignment():
-    model = ways.plain_network(3)
+    model = contenders.plain_network(3)
     assert model.input_shape == (None, 150, 150, 3)
     assert model.count_params() == 143_491 <= models.PARAMETER_LIMIT
-    assert "143,491" in ways.plain_network.__doc__
+    assert "143,491" in contenders.plain_network.__doc__
 
 
 def rounds(*values: tuple[float, float]) -> list[np.ndarray]:
@@ -76,22 +81,22 @@ def rounds(*values: tuple[float, float]) -> list[np.ndarray]:
 
 def test_ratios_are_taken_within_a_round():
     slow, quick = rounds((2, 4), (30, 6), (8, 8)), rounds((1, 2), (10, 1), (2, 2))
-    assert bench.ratios(slow, quick) == {
+    assert table.ratios(slow, quick) == {
         "wall": 3, "wall_low": 2, "wall_high": 4, "cpu": 4, "cpu_low": 2, "cpu_high": 6,
     }  # fmt: skip
     # Several calls a round: their median, so that one that was held up does not count.
-    assert bench.ratios([np.array([[9, 9], [2, 2], [1, 1.0]])], rounds((1, 1)))["wall"] == 2
+    assert table.ratios([np.array([[9, 9], [2, 2], [1, 1.0]])], rounds((1, 1)))["wall"] == 2
 
 
 def test_milliseconds_and_shares():
-    chosen = ways.ways(["basic_model"])
+    chosen = contenders.ways(["basic_model"])
     facts = {way.name: {"multiply_adds": 10**6, "parameters": 1, "input": "1x1x1"} for way in chosen}
     samples = {(way.name, command): rounds((0.5, 1)) for way in chosen for command in way.commands}
     samples["plain_150", "train"] = rounds((4, 6))
     flop = 2 * 100**3
     samples["sgemm_one_thread", "sgemm"] = rounds((flop / 5e8, flop / 4e8))  # 0.5 and 0.4 GFLOP/s
     samples["sgemm_all_threads", "sgemm"] = rounds((flop / 8e8, flop / 3e8))
-    found = bench.summarise(chosen, facts, samples, images=10, matrix=100)
+    found = table.summarise(chosen, facts, samples, images=10, matrix=100)
     ours = found["ways"]["basic_model"]
     assert ours["train"]["wall_ms"] == pytest.approx(50) and ours["train"]["cpu_ms"] == pytest.approx(100)
     assert ours["predict"]["wall_ms"] == pytest.approx(500)
@@ -113,16 +118,16 @@ def test_other_processes_are_told_from_our_own(monkeypatch):
     monkeypatch.setattr(psutil, "cpu_times", lambda: times.pop(0))
     monkeypatch.setattr(bench.os, "times", lambda: ours.pop(0))
     monkeypatch.setattr(bench.time, "monotonic", lambda: clock.pop(0))
-    assert bench._cores(bench._used_by_others()) == pytest.approx(0.7)
-    assert "BUSY" in bench.busy(0.7) and "0.7 cores" in bench.busy(0.7) and not bench.busy(0.05)
+    assert table.cores_of_others(table.used_by_others()) == pytest.approx(0.7)
+    assert "BUSY" in table.busy(0.7) and "0.7 cores" in table.busy(0.7) and not table.busy(0.05)
 
 
 def test_another_process_at_work_is_seen():
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
         try:
-            before = bench._used_by_others()
+            before = table.used_by_others()
             time.sleep(1)
-            assert bench._cores(before) > bench.BUSY
+            assert table.cores_of_others(before) > table.BUSY
         finally:
             other.kill()
 
@@ -143,7 +148,7 @@ def quick(tmp_path_factory, face_folder) -> tuple[Path, str, float]:
         ],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(runs.ROOT), "FER_RESULTS": str(results)},
+        env=os.environ | {"PYTHONPATH": str(paths.ROOT), "FER_RESULTS": str(results)},
         check=False,
     )
     assert done.returncode == 0 and not done.stderr, done.stderr
@@ -158,17 +163,19 @@ def test_a_quick_run_writes_what_it_prints(quick, face_folder):
     ]
     document = json.loads((folder / "bench.json").read_text())
     assert document["quick"] and document["size"]["images"] == 32 and str(face_folder) in document["data"]
-    assert bench.table(document).split() != [] and "NUMBERS MEAN NOTHING" in out
+    assert table.table(document).split() != [] and "NUMBERS MEAN NOTHING" in out
     others = document["machine"]["cores_of_others"]
     assert 0 <= others <= os.cpu_count()
     *_, last_but_two, _, _ = out.splitlines()  # the last one says where it is written
-    assert ("BUSY" in last_but_two) == (others > bench.BUSY)
+    assert ("BUSY" in last_but_two) == (others > table.BUSY)
     found = document["ways"]
     assert found.keys() == {"plain_150", "plain_basic_model", "basic_model"}
     assert [found[name]["input"] for name in ("plain_150", "plain_basic_model")] == ["150x150x3", "64x64x1"]
     assert found["basic_model"]["multiply_adds"] == found["plain_basic_model"]["multiply_adds"] == BASIC_MODEL
     for name, entry in found.items():
-        assert all(entry[command][how] > 0 for command in ways.COMPARED for how in ("wall_ms", "cpu_ms"))
+        assert all(
+            entry[command][how] > 0 for command in contenders.COMPARED for how in ("wall_ms", "cpu_ms")
+        )
         assert 2e8 < entry["peak_memory"] < 2e10  # bytes
         assert f"{entry['parameters']:,}" in out and name in out
     ratio = document["ratios"]["plain_150 / basic_model"]["train"]["cpu"]
@@ -198,7 +205,7 @@ def test_every_measurement_is_kept_and_gives_the_summary(quick):
 
 
 def test_the_figure_is_of_the_house(quick):
-    figure = bench.figure(json.loads((quick[0] / "bench.json").read_text()))
+    figure = table.figure(json.loads((quick[0] / "bench.json").read_text()))
     assert figure.get_size_inches()[0] <= 6.3
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert len(labels) == 3 and sum(label.startswith("ours") for label in labels) == 1
@@ -208,12 +215,12 @@ def test_the_figure_is_of_the_house(quick):
 
 def test_other_commands_do_not_mind_its_results(quick, monkeypatch, capsys):
     monkeypatch.setenv("FER_RESULTS", str(quick[0].parent))
-    assert cli.main(["list"]) == 0 and "no runs yet" in capsys.readouterr().out
-    assert cli.main(["check"]) == 2 and "no run" in capsys.readouterr().err
+    assert commands.main(["list"]) == 0 and "no runs yet" in capsys.readouterr().out
+    assert commands.main(["check"]) == 2 and "no run" in capsys.readouterr().err
 
 
 def test_files_of_the_data_set_are_used_as_they_are(face_folder, tmp_path):
-    faces = bench._write_faces(datasets.resolve(face_folder), 30, tmp_path)
+    faces = measure._write_faces(load.resolve(face_folder), 30, tmp_path)
     written = {path.read_bytes() for path in (tmp_path / "faces").glob("*/*.jpg")}
     assert len(faces) == len(written) == 30
     assert written <= {path.read_bytes() for path in (face_folder / "train").glob("*/*.jpg")}
@@ -225,7 +232,7 @@ def test_files_of_the_data_set_are_used_as_they_are(face_folder, tmp_path):
 
 
 def test_other_data_are_written_as_jpeg(face_csv, tmp_path):
-    faces = bench._write_faces(datasets.resolve(face_csv), 30, tmp_path)
+    faces = measure._write_faces(load.resolve(face_csv), 30, tmp_path)
     for i in (0, 29):
         (file,) = (tmp_path / "faces").glob(f"*/{i}.jpg")
         with Image.open(file) as image:
@@ -249,7 +256,7 @@ def test_other_data_are_written_as_jpeg(face_csv, tmp_path):
 )
 def test_a_mistake_is_one_line_before_anything_begins(arguments, said, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
-    assert cli.main(["bench", *arguments]) == 2
+    assert commands.main(["bench", *arguments]) == 2
     out, err = capsys.readouterr()
     assert not out and err.startswith("fer: ") and len(err.splitlines()) == 1 and said in err
     assert not (tmp_path / "results").exists()
@@ -258,13 +265,13 @@ def test_a_mistake_is_one_line_before_anything_begins(arguments, said, tmp_path,
 def test_a_folder_that_cannot_be_written_to_is_found_at_once(tmp_path, monkeypatch, capsys):
     (tmp_path / "results").write_text("a file")
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
-    assert cli.main(["bench"]) == 2
+    assert commands.main(["bench"]) == 2
     out, err = capsys.readouterr()
     assert not out and len(err.splitlines()) == 1 and "cannot be written" in err
 
 
 def test_a_process_that_is_killed_is_named(tmp_path):
-    child = ways.Child(ways.SGEMM[0], ways.QUICK, tmp_path)
+    child = Child(contenders.SGEMM[0], contenders.QUICK, tmp_path)
     try:
         child.process.kill()
         with pytest.raises(UsageError, match=r"sgemm_one_thread ended .exit code -9.*--model"):
@@ -274,7 +281,7 @@ def test_a_process_that_is_killed_is_named(tmp_path):
 
 
 def test_what_goes_wrong_in_a_process_is_told(tmp_path):
-    child = ways.Child(ways.Way("resnet", "resnet", ours=True), ways.QUICK, tmp_path)
+    child = Child(Way("resnet", "resnet", ours=True), contenders.QUICK, tmp_path)
     np.savez(tmp_path / "faces.npz", images=np.zeros((1, 48, 48), np.uint8), labels=[0], classes=3)
     try:
         with pytest.raises(UsageError, match=r"resnet.*choose one of"):
@@ -293,9 +300,9 @@ def some_faces() -> np.ndarray:
 
 @pytest.mark.parametrize("name", models.names())
 def test_a_predictor_gives_what_keras_gives(name, some_faces, tmp_path, monkeypatch):
-    training.save_model(models.build(name), tmp_path / "model.keras")
-    predictor = predict.Predictor(tmp_path / "model.keras")
-    prepared = training.prepare(some_faces, models.image_size(name))
+    checkpoints.save_model(models.build(name), tmp_path / "model.keras")
+    predictor = Predictor(tmp_path / "model.keras")
+    prepared = picture.network_input(some_faces, models.image_size(name))
     expected = predictor.model.predict(prepared, verbose=0)
     np.testing.assert_allclose(predictor(some_faces), expected, atol=1e-6)
     monkeypatch.setattr(predict, "PART", 4)
@@ -304,13 +311,13 @@ def test_a_predictor_gives_what_keras_gives(name, some_faces, tmp_path, monkeypa
 
 
 def test_a_predictor_is_quick(some_faces, tmp_path):
-    training.save_model(models.build("basic_model"), tmp_path / "model.keras")
-    predictor = predict.Predictor(tmp_path / "model.keras")
-    prepared = training.prepare(some_faces[:1], 64)
+    checkpoints.save_model(models.build("basic_model"), tmp_path / "model.keras")
+    predictor = Predictor(tmp_path / "model.keras")
+    prepared = picture.network_input(some_faces[:1], 64)
     ours, keras_own = [], []
     for _ in range(15):  # in turn, so that other load hits both
-        ours.append(ways._timed(lambda: predictor(some_faces[:1])))
-        keras_own.append(ways._timed(lambda: predictor.model.predict(prepared, verbose=0)))
+        ours.append(contenders._timed(lambda: predictor(some_faces[:1])))
+        keras_own.append(contenders._timed(lambda: predictor.model.predict(prepared, verbose=0)))
     ours, keras_own = (1000 * np.median(values, axis=0) for values in (ours, keras_own))
     print(f"one face, ms wall and CPU: Predictor {ours.round(1)}, model.predict {keras_own.round(1)}")
     assert ours[1] < keras_own[1] / 4
@@ -320,8 +327,8 @@ def test_a_predictor_refuses_other_images_and_networks(some_faces, tmp_path):
     import keras
     from keras import layers
 
-    training.save_model(models.build("basic_model"), tmp_path / "model.keras")
-    predictor = predict.Predictor(tmp_path / "model.keras")
+    checkpoints.save_model(models.build("basic_model"), tmp_path / "model.keras")
+    predictor = Predictor(tmp_path / "model.keras")
     for images in (some_faces.astype(np.float32), some_faces[:, :47], some_faces[0]):
         with pytest.raises(UsageError, match="expected uint8"):
             predictor(images)
@@ -331,6 +338,6 @@ def test_a_predictor_refuses_other_images_and_networks(some_faces, tmp_path):
         x = layers.GlobalAveragePooling2D()(x) if output == "dense" else x
         keras.Model(inputs, x).save(tmp_path / "other.keras")
         with pytest.raises(UsageError, match=r"other\.keras: .*another"):
-            predict.Predictor(tmp_path / "other.keras")
+            Predictor(tmp_path / "other.keras")
     with pytest.raises(UsageError, match="nothing"):
-        predict.Predictor(tmp_path / "nothing.keras")
+        Predictor(tmp_path / "nothing.keras")

@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_lib import datasets, predict, runs, shipped
+from fer_lib.data import load
 from fer_lib.files import UsageError, sha256_of_file
+from fer_tools import paths, predict_files, pretrained
 
-REFERENCE = runs.ROOT / "results" / "reference" / "model.keras"
+REFERENCE = paths.ROOT / "results" / "reference" / "model.keras"
 CLASSES = ["neutral", "happy", "surprise"]
 
 
 @pytest.fixture(scope="module")
 def faces():
     """Give 60 rendered test faces, 20 a class."""
-    everyone = datasets.load_test("bundled", CLASSES)
+    everyone = load.load_test("bundled", CLASSES)
     return everyone.take(
         np.concatenate([np.flatnonzero(everyone.labels == label)[:20] for label in range(3)])
     )
@@ -41,19 +42,19 @@ def pictures(faces, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reference():
-    return predict.choose(str(REFERENCE), CLASSES)
+    return predict_files.choose(str(REFERENCE), CLASSES)
 
 
 def fer(*arguments, cwd=None):
-    command = [sys.executable, "-m", "fer_lib.cli", "predict", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(runs.ROOT)}
+    command = [sys.executable, "-m", "fer_tools", "predict", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
 
 
 def test_pictures_are_recognised_whatever_their_size_and_colour(faces, pictures, reference):
     truth = np.array(CLASSES)[faces.labels]
     for paths in pictures:
-        found, wrong = predict.images(*reference, paths)
+        found, wrong = predict_files.predict_files(*reference, paths)
         assert not wrong and [row["image"] for row in found] == paths
         accuracy = np.mean([row["class"] == label for row, label in zip(found, truth, strict=True)])
         assert accuracy > 0.7  # it reaches 84.5 % on all of them
@@ -64,9 +65,9 @@ def test_pictures_are_recognised_whatever_their_size_and_colour(faces, pictures,
 
 def test_the_quick_way_gives_what_keras_gives(faces, reference):
     predictor, _ = reference
-    from fer_lib import training
+    from fer_lib.data import picture
 
-    expected = predictor.model.predict(training.prepare(faces.images, 64), verbose=0)
+    expected = predictor.model.predict(picture.network_input(faces.images, 64), verbose=0)
     np.testing.assert_allclose(predictor(faces.images), expected, atol=1e-5)
     np.testing.assert_allclose(predictor(faces.images[:1]), expected[:1], atol=1e-5)
 
@@ -78,7 +79,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_answered(pictures, referen
         str(tmp_path),
         "a\0b",
     ]
-    found, wrong = predict.images(*reference, [bad[0], pictures[0][0], *bad[1:]])
+    found, wrong = predict_files.predict_files(*reference, [bad[0], pictures[0][0], *bad[1:]])
     assert [row["image"] for row in found] == [pictures[0][0]]
     assert len(wrong) == len(bad)
     for path, message in zip(bad, wrong, strict=True):
@@ -98,14 +99,14 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_answered(pictures, referen
 )
 def test_a_model_without_classes_or_with_others_is_refused(model, classes, said):
     with pytest.raises(UsageError) as caught:
-        predict.choose(model, classes)
+        predict_files.choose(model, classes)
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_the_shipped_network_is_the_one_its_card_describes():
-    facts, path = shipped.facts(), shipped.path()
+    facts, path = pretrained.facts(), pretrained.path()
     assert facts["sha256"] == sha256_of_file(path)
-    assert path.with_suffix(".md").read_text(encoding="utf-8") == shipped.card(facts)
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == pretrained.card(facts)
     assert facts["metrics"]["model.parameters"] <= 150_000
     assert facts["metrics"]["test.seen_in_training"] == 0
     seeds = [row["seed"] for row in facts["seeds"]]
@@ -117,7 +118,7 @@ def test_the_shipped_network_is_the_one_its_card_describes():
     kept = facts["metrics"]["overfitting.best_epoch"]
     curve = facts["seeds"][0]["val_accuracy"]
     assert curve[kept - 1] == pytest.approx(facts["metrics"]["overfitting.val_accuracy"], abs=1e-4)
-    lines = [line for line in shipped.curve(facts).axes[0].lines if len(line.get_xdata()) > 2]
+    lines = [line for line in pretrained.curve(facts).axes[0].lines if len(line.get_xdata()) > 2]
     assert [list(line.get_ydata()) for line in lines] == [
         row["val_accuracy"] for row in [*facts["seeds"][1:], facts["seeds"][0]]
     ]
@@ -128,22 +129,22 @@ def test_the_shipped_network_is_the_one_its_card_describes():
 def test_the_shipped_network_loads_at_once_and_opens_without_us():
     import keras
 
-    predict.choose()  # whatever is imported at first use
+    predict_files.choose()  # whatever is imported at first use
     clock = time.process_time()
-    predictor, classes = predict.choose()
+    predictor, classes = predict_files.choose()
     seconds = time.process_time() - clock
     print(f"loading: {seconds:.2f} s CPU")
     assert seconds < 6  # 3 s is promised on an idle machine
     assert classes == CLASSES and predictor.model.input_shape == (None, 48, 48, 1)
-    model = keras.saving.load_model(shipped.path(), safe_mode=True)
+    model = keras.saving.load_model(pretrained.path(), safe_mode=True)
     assert not any(type(layer).__module__.startswith("fer_lib") for layer in model.layers)
 
 
 def test_the_shipped_network_knows_photographs(fer2013):
     """Twenty a class of Training, which it was trained on: whether labels are in order, no more."""
-    everyone = datasets.load_training(fer2013, CLASSES)
+    everyone = load.load_training(fer2013, CLASSES)
     some = np.concatenate([np.flatnonzero(everyone.labels == label)[:20] for label in range(3)])
-    predictor, _ = predict.choose()
+    predictor, _ = predict_files.choose()
     assert np.mean(predictor(everyone.images[some]).argmax(axis=1) == everyone.labels[some]) > 0.75
 
 

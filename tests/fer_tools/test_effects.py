@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer_lib import drawing, effects
+from fer_lib.figures import style
+from fer_tools.study import effects, figures
 
 BASE = {"learning_rate": 1e-3, "dropout": 0.3, "train_samples": 5000, "schedule": "constant"}
 POINTS = [
@@ -91,7 +92,7 @@ def test_the_simulated_range_is_tukey_s():
 
 
 def test_figures_show_every_seed_and_mark_the_base(table, tmp_path):
-    figure = effects.figure(table)
+    figure = figures.effects(table)
     shown = [ax for ax in figure.axes if ax.get_title(loc="left")]
     assert [ax.get_title(loc="left") for ax in shown] == [
         "learning rate",
@@ -104,22 +105,22 @@ def test_figures_show_every_seed_and_mark_the_base(table, tmp_path):
     assert bold == [["0.001"], ["0.3"], ["5000"], ["constant"]]
     dots = sum(len(c.get_offsets()) for c in shown[1].collections if len(c.get_offsets()) > 1)
     assert dots == 8
-    drawing.save(figure, tmp_path / "effects")
-    assert len(effects.figure(table, ["dropout"]).axes) == 1
+    style.save(figure, tmp_path / "effects")
+    assert len(figures.effects(table, ["dropout"]).axes) == 1
 
-    heat = effects.heat_map(table, "learning_rate", "dropout")
+    heat = figures.heat_map(table, "learning_rate", "dropout")
     cells = [text.get_text() for text in heat.axes[0].texts]
     rows = table[(table.learning_rate == 3e-3) & (table.dropout == 0.5)]["val_accuracy"]
     assert f"{100 * rows.mean():.1f} %\n± {100 * rows.std():.1f}" in cells
     assert sum("±" in cell for cell in cells) == len(cells) == 11  # of 5 rates x 3: four were not run
-    drawing.save(heat, tmp_path / "interaction")
+    style.save(heat, tmp_path / "interaction")
 
 
 def test_one_seed_and_one_value_are_drawn(table):
     one = table[table["seed"] == 0]
-    assert effects.figure(one, ["schedule"]).axes
+    assert figures.effects(one, ["schedule"]).axes
     assert "±" not in "".join(
-        text.get_text() for text in effects.heat_map(one, "dropout", "schedule").axes[0].texts
+        text.get_text() for text in figures.heat_map(one, "dropout", "schedule").axes[0].texts
     )
 
 

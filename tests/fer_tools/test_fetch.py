@@ -11,23 +11,25 @@ import types
 from pathlib import Path
 
 import pytest
-from conftest import make_csv, make_folder
-from fer_lib.datasets import ALL_CLASSES, load_training
-from fer_lib.fetch import fetch
 from fer_lib.verify import files_digest
+from made import make_csv, make_folder
 
-from fer_lib import fetch as module
-from fer_lib import verify as verify_module
+from fer_lib import fetch
+from fer_lib.data import load
+from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_lib.files import UsageError
+from fer_tools.fetch import fetch
 
 
 @pytest.fixture
 def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a small image folder that passes for the published one."""
-    folder = make_folder(tmp_path / "published", dict.fromkeys(ALL_CLASSES, 2), dict.fromkeys(ALL_CLASSES, 1))
+    folder = make_folder(
+        tmp_path / "published", dict.fromkeys(FER2013_CLASSES, 2), dict.fromkeys(FER2013_CLASSES, 1)
+    )
     digests: dict[str, dict] = {}
     for part, usage in (("train", "Training"), ("test", "PublicTest")):
-        for name in ALL_CLASSES:
+        for name in FER2013_CLASSES:
             files = list((folder / part / name).iterdir())
             lines = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in files]
             entry = {"count": len(files), "sha256": files_digest(lines)}
@@ -108,7 +110,7 @@ def test_from_kaggle(faces: Path, kaggle, tmp_path: Path, monkeypatch: pytest.Mo
     kaggle(lambda target: faces.rename(target))
     said: list[str] = []
     verdict = fetch(tmp_path / "data" / "fer2013", said.append)
-    assert verdict.status == "authentic" and len(load_training(tmp_path / "data" / "fer2013")) == 6
+    assert verdict.status == "authentic" and len(load.load_training(tmp_path / "data" / "fer2013")) == 6
     assert [file.name for file in (tmp_path / "data").iterdir()] == ["fer2013"], "something is left over"
     assert module.os.environ["KAGGLEHUB_CACHE"] == "/elsewhere"
     assert fetch(tmp_path / "data" / "fer2013", said.append).status == "authentic"
@@ -122,7 +124,7 @@ def test_from_hugging_face_where_kagglehub_is_not_installed(archive, kaggle, ser
     assert any("pip install kagglehub" in line for line in said)
     assert [file.name for file in (tmp_path / "data" / "fer2013").iterdir()] == ["fer2013.csv"]
     assert [file.name for file in (tmp_path / "data").iterdir()] == ["fer2013"]
-    assert len(load_training(tmp_path / "data" / "fer2013")) == 6
+    assert len(load.load_training(tmp_path / "data" / "fer2013")) == 6
 
 
 @pytest.mark.parametrize("failure", ["altered", "half", "error"])

@@ -15,8 +15,9 @@ import pytest
 
 from fer_lib import models, safe_model
 from fer_lib.files import UsageError
+from fer_tools.model_files import inspection, loading
 
-KERAS_2 = Path(__file__).with_name("keras2.h5")
+KERAS_2 = paths.ROOT / "tests" / "references" / "keras2.h5"
 KERAS_2_SAYS = [0.3344603180885315, 0.3394700586795807, 0.32606956362724304]
 DENSE = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3}, "registered_name": None}
 
@@ -48,7 +49,7 @@ def write(path: Path, *layers: dict, change: dict | None = None, method: int = z
 
 def refused(path: Path) -> str:
     with pytest.raises(UsageError) as caught:
-        safe_model.inspect(path)
+        inspection.inspect(path)
     said = str(caught.value)
     assert said.startswith(f"{path}: ") and "\n" not in said and len(said) < 600 + len(str(path))
     return said.removeprefix(f"{path}: ")
@@ -72,12 +73,12 @@ def test_own_networks_are_read_from_both_formats_to_the_same_weights(network, co
         warnings.simplefilter("ignore")
         network.save(tmp_path / "old.h5")
     os.rename(tmp_path / "old.h5", tmp_path / "old.keras")  # as TensorFlow 2.12 named it
-    assert safe_model.inspect(tmp_path / "model.keras") == "keras"
-    assert safe_model.inspect(tmp_path / "old.keras") == "hdf5"
+    assert inspection.inspect(tmp_path / "model.keras") == "keras"
+    assert inspection.inspect(tmp_path / "old.keras") == "hdf5"
     images = np.random.default_rng(0).uniform(0, 255, (2, *network.input_shape[1:])).astype(np.float32)
     expected = network.predict(images, verbose=0)
     for name in ("model.keras", "old.keras"):
-        loaded = safe_model.load(tmp_path / name)
+        loaded = loading.load(tmp_path / name)
         assert np.array_equal(loaded.predict(images, verbose=0), expected)
         assert all(map(np.array_equal, loaded.get_weights(), network.get_weights()))
 
@@ -89,9 +90,9 @@ def test_what_keras_2_wrote_is_read(tmp_path):
     """
     path = tmp_path / "mit Lücke.keras"
     shutil.copy(KERAS_2, path)
-    assert safe_model.inspect(path) == "hdf5"
+    assert inspection.inspect(path) == "hdf5"
     images = np.arange(16 * 16, dtype=np.float32).reshape(1, 16, 16, 1) % 256
-    network = safe_model.load(path)
+    network = loading.load(path)
     assert network.count_params() == 483
     np.testing.assert_allclose(network.predict(images, verbose=0)[0], KERAS_2_SAYS, atol=1e-6)
     assert path.read_bytes() == KERAS_2.read_bytes()
@@ -128,9 +129,9 @@ def test_sizes_that_inspect_does_not_see_are_refused_before_memory_is_taken(tmp_
     config = sequential if hidden is built_for_a_huge_input else functional
     config |= {"config": {"name": "m"} | hidden(), "registered_name": config["class_name"]}
     path = write(tmp_path / "a.keras", change={"config.json": json.dumps(config)})
-    assert safe_model.inspect(path) == "keras"
+    assert inspection.inspect(path) == "keras"
     with pytest.raises(UsageError) as caught:
-        safe_model.load(path)
+        loading.load(path)
     said = str(caught.value)
     assert said.startswith(f"{path}: ") and "\n" not in said and "deserialize" not in said
     # A hundred thousand million weights fit into no memory: had Keras tried, this is what it would say.
@@ -141,7 +142,7 @@ def test_sizes_that_inspect_does_not_see_are_refused_before_memory_is_taken(tmp_
 
 
 def test_a_small_model_of_known_layers_passes(tmp_path):
-    assert safe_model.inspect(write(tmp_path / "a.keras", DENSE, method=zipfile.ZIP_DEFLATED)) == "keras"
+    assert inspection.inspect(write(tmp_path / "a.keras", DENSE, method=zipfile.ZIP_DEFLATED)) == "keras"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ def test_foreign_members_are_refused(tmp_path, name):
     assert "Keras writes config.json" in refused(write(tmp_path / "a.keras", DENSE, change={name: "x"}))
 
 
-@pytest.mark.parametrize("name", sorted(safe_model.MEMBERS))
+@pytest.mark.parametrize("name", sorted(inspection.MEMBERS))
 def test_missing_members_are_refused(tmp_path, name):
     assert "missing or twice" in refused(write(tmp_path / "a.keras", DENSE, change={name: None}))
 
@@ -208,7 +209,7 @@ def test_a_member_that_occurs_twice_is_refused(tmp_path):
 
 def test_bombs_are_refused(tmp_path, monkeypatch):
     packed = zipfile.ZIP_DEFLATED
-    zeros = bytes(16 * safe_model.MEGABYTE)
+    zeros = bytes(16 * inspection.MEGABYTE)
     assert "zip bomb" in refused(
         write(tmp_path / "a.keras", change={"model.weights.h5": zeros}, method=packed)
     )
@@ -307,7 +308,7 @@ OLD = {"class_name": "Sequential", "config": {"layers": [DENSE]}}
 def test_an_old_file_with_a_lambda_or_without_a_model_is_refused(tmp_path):
     path = tmp_path / "a.keras"
     path.write_bytes(weights(lambda file: file.attrs.update(model_config=json.dumps(OLD))))
-    assert safe_model.inspect(path) == "hdf5"
+    assert inspection.inspect(path) == "hdf5"
     path.write_bytes(
         weights(lambda file: file.attrs.update(model_config=json.dumps(OLD).replace("Dense", "Lambda")))
     )

@@ -6,11 +6,12 @@ import statistics
 import nbformat
 import pytest
 
-from fer_lib import pipeline, runs, source_code
 from fer_lib.files import UsageError, sha256_of
+from fer_tools import paths, pipeline, stages
+from fer_tools.run import source_code
 
-NOTEBOOKS = {stage: runs.notebook_path(stage) for stage in runs.STAGES}
-REFERENCES = {path.stem: path for path in (runs.ROOT / "tests" / "references").glob("*.ipynb")}
+NOTEBOOKS = {stage: stages.notebook_path(stage) for stage in stages.STAGES}
+REFERENCES = {path.stem: path for path in (paths.ROOT / "tests" / "references").glob("*.ipynb")}
 
 
 def read(path):
@@ -76,7 +77,7 @@ def named(source):
 def sources():
     """Code by name: of the notebooks by their stage, of everything else by its file."""
     found = {stage: source_code.notebook_code(read(path)) for stage, path in NOTEBOOKS.items()}
-    for path in [*(runs.ROOT / "fer_lib").rglob("*.py"), *(runs.ROOT / "notebooks").glob("*.py")]:
+    for path in [*(paths.ROOT / "fer_lib").rglob("*.py"), *(paths.ROOT / "notebooks").glob("*.py")]:
         found[path.name] = path.read_text(encoding="utf-8")
     return found
 

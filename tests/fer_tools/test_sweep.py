@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_pipeline import alive, command, descendants, wait_for
+from processes import alive, command, descendants, wait_for
 
-from fer_lib import cli, effects, params, runs, studies, sweep
+from fer_lib import runs, sweep
 from fer_lib.files import UsageError, read_json
+from fer_tools import checking, commands, paths
+from fer_tools.run import find, provenance
+from fer_tools.study import effects, read, sweep, worker
 
 STUDY = """
 name: tiny
@@ -46,7 +49,7 @@ def test_points_are_the_base_once_each_value_alone_and_the_product(tmp_path):
     grid: {learning_rate: [3e-4, 1e-3], dropout: [0.0, 0.5]}
     points: [{epochs: 30}, {dropout: 0}]
     """
-    study = studies.read(write(tmp_path, text))
+    study = read.read(write(tmp_path, text))
     assert study.name == "study" and study.varied == ["learning_rate", "dropout", "epochs"]
     found = [tuple(map(point.value, [*study.varied, "seed"])) for point in study.points]
     alone = [(1e-3, 0.3, 12), (1e-4, 0.3, 12), (3e-3, 0.3, 12), (1e-3, 0.0, 12)]
@@ -54,15 +57,15 @@ def test_points_are_the_base_once_each_value_alone_and_the_product(tmp_path):
     assert found == [(*point, seed) for point in [*alone, *grid, (1e-3, 0.3, 30)] for seed in (0, 7)]
     assert [study.is_base(point) for point in study.points] == [True] * 2 + [False] * 14
     assert study.label(study.points[-1]) == "epochs 30, seed 7"
-    assert study.points[0].resolved == params.resolve("section5", {"epochs": 12, "train_samples": None})
-    again = studies.read(write(tmp_path, json.dumps(study.document)))  # what study.json will say
+    assert study.points[0].resolved == checking.resolve("section5", {"epochs": 12, "train_samples": None})
+    again = read.read(write(tmp_path, json.dumps(study.document)))  # what study.json will say
     assert [point.key for point in again.points] == [point.key for point in study.points]
 
 
 def test_without_sections_the_base_is_the_only_point_and_a_product_goes_without_it(tmp_path):
-    (point,) = studies.read(write(tmp_path, "preset: smoke\ngrid:\n")).points
-    assert point.resolved == params.resolve("smoke", {})
-    points = studies.read(write(tmp_path, "grid: {dropout: [0, 0.5]}")).points
+    (point,) = read.read(write(tmp_path, "preset: smoke\ngrid:\n")).points
+    assert point.resolved == checking.resolve("smoke", {})
+    points = read.read(write(tmp_path, "grid: {dropout: [0, 0.5]}")).points
     assert [point.value("dropout") for point in points] == [0, 0.5]
 
 
@@ -100,7 +103,7 @@ def test_anything_wrong_is_one_line_that_names_file_and_key(tmp_path, monkeypatc
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(sweep.pipeline, "interruptible", lambda: None)
     path = write(tmp_path, text)
-    assert cli.main(["sweep", str(path)]) == 2
+    assert commands.main(["sweep", str(path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"fer: {path}: {said}")
     assert not (tmp_path / "results").exists()
@@ -112,7 +115,7 @@ def test_a_file_or_a_scheduler_that_is_not_there_is_one_line(tmp_path, monkeypat
         sweep.sweep(tmp_path / "none.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match=r"bytes\.yaml: not valid YAML"):
-        studies.read(tmp_path / "bytes.yaml")
+        read.read(tmp_path / "bytes.yaml")
     path = write(tmp_path, "preset: smoke")
     monkeypatch.setattr(sweep, "TIMEOUT", 1)
     for address in ("tcp://127.0.0.1:9", "nowhere", "tcp://"):
@@ -148,7 +151,7 @@ def dask(*arguments: object) -> subprocess.Popen:
     """Start `dask scheduler` or `dask worker` in a session of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "dask", *map(str, arguments), "--host", "127.0.0.1", "--no-dashboard"],
-        cwd=runs.ROOT,
+        cwd=paths.ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -210,10 +213,10 @@ def test_a_killed_worker_s_point_is_trained_by_another_and_one_that_fails_is_a_r
 
 def test_a_row_says_what_its_run_says_and_the_test_set_was_not_opened(cluster):
     for row in cluster.table[:2].itertuples():
-        run = runs.find(cluster.results / row.run)
+        run = find.open_run(cluster.results / row.run)
         assert set(run.document["stages"]) == {"training", "overfitting"}
         assert not [key for key in run.metrics if key.startswith("test.")]
-        assert not [run.stale_reason(stage) for stage in sweep.STAGES if run.stale_reason(stage)]
+        assert not [run.stale_reason(stage) for stage in worker.STAGES if run.stale_reason(stage)]
         assert row.val_accuracy == run.metrics["overfitting.val_accuracy"]
         assert row.val_loss == run.metrics["overfitting.val_loss"]
         assert (row.best_epoch, row.parameters) == (1, 118_531) and pd.isna(row.onset_epoch)
@@ -267,7 +270,7 @@ def test_runs_that_are_done_are_known_without_a_worker(cluster, monkeypatch, cap
     assert capsys.readouterr().out.startswith("other  2/2 points, best")
     table = effects.table("other")
     assert table.run[0] == cluster.table.run[0] and (cluster.results / table.run[1]).is_dir()
-    assert cli.main(["list"]) == 0
+    assert commands.main(["list"]) == 0
     out, err = capsys.readouterr()
     assert out.count("basic_model_1_epochs") == 4 and not err
 
@@ -283,7 +286,7 @@ def test_a_worker_that_sees_another_results_folder_is_refused(cluster, tmp_path,
         sweep.sweep(cluster.path, scheduler=cluster.scheduler)
     monkeypatch.undo()
     monkeypatch.setenv("FER_RESULTS", str(tmp_path))
-    now = runs.versions()
+    now = provenance.versions()
     monkeypatch.setattr(runs, "versions", lambda: now | {"keras": "9.9"})
     with pytest.raises(UsageError, match=rf"has other software \(keras {now['keras']}, not 9\.9\)"):
         sweep.sweep(cluster.path, scheduler=cluster.scheduler)
@@ -292,13 +295,13 @@ def test_a_worker_that_sees_another_results_folder_is_refused(cluster, tmp_path,
 
 def test_a_point_whose_worker_was_killed_twice_is_not_tried_a_third_time(face_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
-    study = studies.read(write(tmp_path, f"preset: smoke\nbase: {{data: {face_folder}}}"))
+    study = read.read(write(tmp_path, f"preset: smoke\nbase: {{data: {face_folder}}}"))
     study.folder.mkdir(parents=True)
     sweep.write_json(study.folder / "study.json", study.document)
-    needs = sweep._needs(study) | {"threads": {}}
+    needs = worker.needs_of(study) | {"threads": {}}
     tried = []
     monkeypatch.setattr(sweep.pipeline, "execute", lambda run, stages: tried.append(run.name))
-    found = [sweep._work("smoke", study.points[0].given, needs) for _ in range(3)]
+    found = [worker.work("smoke", study.points[0].given, needs) for _ in range(3)]
     assert len(tried) == 2 and len({name for name, _ in found}) == 1
     assert [error for _, error in found[:2]] == ["", ""] and "killed again" in found[2][1]
 

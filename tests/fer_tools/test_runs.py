@@ -14,8 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_lib import params, runs
+from fer_lib import runs
 from fer_lib.files import UsageError, read_json, write_json
+from fer_tools import checking, paths, stages
+from fer_tools.run import find, provenance, stage
+from fer_tools.run.run import Run
 
 TRAINING_METRICS = {"samples": 24, "final_loss": 1.25}
 
@@ -34,13 +37,13 @@ def results(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def settings(stage: str, run: runs.Run | None = None, **values):
-    return params.build(stage, values | ({"run": str(run.path)} if run else {}))
+def settings(stage: str, run: Run | None = None, **values):
+    return checking.build(stage, values | ({"run": str(run.path)} if run else {}))
 
 
-def train(faces: Path, run: runs.Run | None = None, **values) -> runs.Run:
+def train(faces: Path, run: Run | None = None, **values) -> Run:
     """Go through what notebook 02 does to a run, without training."""
-    run = runs.begin("training", settings("training", run, data=str(faces), **values))
+    run = stage.begin("training", settings("training", run, data=str(faces), **values))
     for epoch in (1, 2):
         path = run.path / "checkpoints" / f"epoch_{epoch:03d}.keras"
         path.parent.mkdir(exist_ok=True)
@@ -54,9 +57,9 @@ def train(faces: Path, run: runs.Run | None = None, **values) -> runs.Run:
     return run
 
 
-def choose(run: runs.Run | None = None, epoch: int = 2) -> runs.Run:
+def choose(run: Run | None = None, epoch: int = 2) -> Run:
     """Go through what notebook 03 does to a run."""
-    run = runs.begin("overfitting", settings("overfitting", run))
+    run = stage.begin("overfitting", settings("overfitting", run))
     run.keep_model(epoch)
     for suffix in (".svg", ".pdf"):
         path = run.path / "figures" / f"loss{suffix}"
@@ -69,14 +72,14 @@ def choose(run: runs.Run | None = None, epoch: int = 2) -> runs.Run:
 
 
 @pytest.fixture
-def run(faces) -> runs.Run:
+def run(faces) -> Run:
     """Give a run that is trained and whose model is chosen."""
     return choose(train(faces))
 
 
-def reasons(run: runs.Run) -> dict[str, str | None]:
+def reasons(run: Run) -> dict[str, str | None]:
     """Why each stage would have to be executed, as somebody finds who opens the run afresh."""
-    return {stage: runs.find(run.path).stale_reason(stage) for stage in ("training", "overfitting")}
+    return {stage: find.open_run(run.path).stale_reason(stage) for stage in ("training", "overfitting")}
 
 
 FRESH = {"training": None, "overfitting": None}
@@ -87,7 +90,7 @@ FRESH = {"training": None, "overfitting": None}
 
 def test_a_run_is_named_after_its_label_and_the_time(results):
     before = int(time.time())
-    run = runs.create("basic_model_50_epochs")
+    run = find.create("basic_model_50_epochs")
     created = run.document["created"]
     assert run.path == results / f"basic_model_50_epochs_timestamp_{created}"
     assert before <= created <= time.time() + 1
@@ -101,7 +104,7 @@ def test_many_runs_at_once_get_different_names(results, monkeypatch):
 
     def several(_):
         barrier.wait()
-        return [runs.create("same") for _ in range(12)]
+        return [find.create("same") for _ in range(12)]
 
     with ThreadPoolExecutor(8) as pool:
         made = [run for part in pool.map(several, range(8)) for run in part]
@@ -111,7 +114,7 @@ def test_many_runs_at_once_get_different_names(results, monkeypatch):
 
 def test_many_processes_at_once_get_different_names(results):
     code = "from fer_lib import runs\nfor _ in range(20): print(runs.create('same').name)"
-    environment = os.environ | {"PYTHONPATH": str(runs.ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
     started = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
         for _ in range(4)
@@ -135,7 +138,7 @@ def test_a_file_in_place_of_the_results_folder_is_refused(results, monkeypatch, 
 
     monkeypatch.setattr(Path, "mkdir", counted)
     with pytest.raises(UsageError) as caught:
-        runs.create("x")
+        find.create("x")
     assert str(results) in str(caught.value) and "\n" not in str(caught.value)
     assert results.read_text() == "mine"
 
@@ -146,24 +149,24 @@ def test_a_full_disk_is_an_error_of_one_line(results, monkeypatch):
 
     monkeypatch.setattr(Path, "mkdir", fail)
     with pytest.raises(UsageError, match="No space left"):
-        runs.create("x")
+        find.create("x")
 
 
 # -- finding -----------------------------------------------------------------------------------------------
 
 
 def test_a_run_is_found_by_name_directory_or_model_file(results, monkeypatch):
-    run = runs.create("a")
+    run = find.create("a")
     for name in (run.name, run.path, str(run.path), f"{run.path}/", run.model_path, run.model_path.name):
-        assert runs.find(name).path == run.path
+        assert find.open_run(name).path == run.path
     monkeypatch.chdir(results)
-    assert runs.find(f"./{run.name}").path == run.path
+    assert find.open_run(f"./{run.name}").path == run.path
 
 
 @pytest.mark.parametrize("name", ["", "nothing", ".keras", "x" * 5000, "a\nb", "a\0b"])
 def test_what_does_not_exist_is_no_run(name):
     with pytest.raises(UsageError) as caught:
-        runs.find(name)
+        find.open_run(name)
     assert "\n" not in str(caught.value)
 
 
@@ -190,16 +193,16 @@ def test_a_directory_that_is_not_a_run_is_refused(tmp_path, document):
     if document is not None:
         (folder / "run.json").write_text(document)
     with pytest.raises(UsageError) as caught:
-        runs.find(folder)
+        find.open_run(folder)
     assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def make_cheap(results: Path, created: int, done: tuple[str, ...] = (), label: str = "a") -> runs.Run:
+def make_cheap(results: Path, created: int, done: tuple[str, ...] = (), label: str = "a") -> Run:
     """Write a run directory by hand."""
     name = f"{label}_timestamp_{created}"
     (results / name).mkdir(parents=True)
     stages = {stage: {"status": "done", "digest": "0", "seconds": 1.0, "outputs": {}} for stage in done}
-    values = params.resolve("smoke", {})
+    values = checking.resolve("smoke", {})
     write_json(
         results / name / "run.json",
         {"name": name, "created": created, "parameters": values, "stages": stages},
@@ -208,35 +211,35 @@ def make_cheap(results: Path, created: int, done: tuple[str, ...] = (), label: s
         results / name / "metrics.json",
         {"test.accuracy": 0.5, "training.samples": 300, "model.parameters": 9},
     )
-    return runs.Run(results / name)
+    return Run(results / name)
 
 
 def test_every_lists_the_newest_first_and_newest_has_the_stages(results):
-    assert runs.every() == []
+    assert find.all_runs() == []
     with pytest.raises(UsageError, match="fer run"):
-        runs.newest()
+        find.newest()
     made = [
         make_cheap(results, created, done) for created, done in [(9, ()), (1000, ("training",)), (80, ())]
     ]
     make_cheap(results, 500, ("training", "overfitting"), label="z")
     (results / "half_timestamp_5000").mkdir()  # a directory just made
     (results / "notes").mkdir()
-    assert [document["created"] for _, document in runs.every()] == [1000, 500, 80, 9]
-    assert runs.newest().name == made[1].name
-    assert runs.newest(("training",)).name == made[1].name
-    assert runs.newest(("training", "overfitting")).document["created"] == 500
+    assert [document["created"] for _, document in find.all_runs()] == [1000, 500, 80, 9]
+    assert find.newest().name == made[1].name
+    assert find.newest(("training",)).name == made[1].name
+    assert find.newest(("training", "overfitting")).document["created"] == 500
     with pytest.raises(UsageError, match="training and evaluation"):
-        runs.newest(("training", "evaluation"))
+        find.newest(("training", "evaluation"))
 
 
 def test_a_notebook_alone_starts_a_run_or_takes_the_newest_that_fits(faces, results):
     trained = train(faces, epochs=2)
     assert trained.name.startswith("basic_model_2_epochs_timestamp_")
-    explored = runs.begin("exploration", settings("exploration", data=str(faces)))
+    explored = stage.begin("exploration", settings("exploration", data=str(faces)))
     assert explored.path != trained.path and explored.name.startswith("exploration_timestamp_")
     assert choose().path == trained.path  # though the exploration is newer
     with pytest.raises(UsageError, match="no training yet"):
-        runs.begin("overfitting", settings("overfitting", explored))
+        stage.begin("overfitting", settings("overfitting", explored))
 
 
 # -- metrics -----------------------------------------------------------------------------------------------
@@ -280,7 +283,7 @@ def test_a_stage_writes_no_metrics_of_another(faces, prefix):
 
 def test_a_stage_begun_again_forgets_its_metrics_and_keeps_the_others(faces, run):
     before = run.metrics
-    again = runs.begin("overfitting", settings("overfitting", run))
+    again = stage.begin("overfitting", settings("overfitting", run))
     assert again.metrics == {
         key: value for key, value in before.items() if not key.startswith("overfitting.")
     }
@@ -288,8 +291,10 @@ def test_a_stage_begun_again_forgets_its_metrics_and_keeps_the_others(faces, run
 
 def test_run_json_says_what_it_was_made_with(run, faces):
     document = run.document
-    assert document["parameters"]["training"] == params.plain(settings("training", data=str(faces)))
-    assert set(runs.PACKAGES) < set(document["versions"]) and document["versions"]["python"].startswith("3.")
+    assert document["parameters"]["training"] == checking.plain(settings("training", data=str(faces)))
+    assert set(provenance.PACKAGES) < set(document["versions"]) and document["versions"]["python"].startswith(
+        "3."
+    )
     assert set(document["git"]) == {"commit", "dirty"} and document["machine"]["cores"] == os.cpu_count()
     entry = document["stages"]["training"]
     assert entry["status"] == "done" and entry["seconds"] >= 0
@@ -314,7 +319,7 @@ def test_figures_and_tables_are_kept(faces):
     pd = pytest.importorskip("pandas")
     from matplotlib.figure import Figure
 
-    run = runs.begin("training", settings("training", data=str(faces)))
+    run = stage.begin("training", settings("training", data=str(faces)))
     table = pd.DataFrame({"class": ["ü", "b"], "n": [1, 2]})
     assert run.save_table("counts", table) is table
     figure = Figure()
@@ -336,8 +341,8 @@ def test_what_is_unchanged_is_not_stale(run):
 def test_what_was_not_finished_is_stale(faces):
     run = train(faces)
     assert run.stale_reason("overfitting") == "not finished"
-    runs.begin("overfitting", settings("overfitting", run))
-    assert runs.find(run.path).stale_reason("overfitting") == "not finished"
+    stage.begin("overfitting", settings("overfitting", run))
+    assert find.open_run(run.path).stale_reason("overfitting") == "not finished"
 
 
 def test_time_and_place_do_not_count(run, tmp_path, monkeypatch):
@@ -345,7 +350,7 @@ def test_time_and_place_do_not_count(run, tmp_path, monkeypatch):
         os.utime(path, (1, 1))
     moved = tmp_path / "elsewhere"
     shutil.move(run.path.parent, moved)
-    assert reasons(runs.Run(moved / run.name)) == FRESH
+    assert reasons(Run(moved / run.name)) == FRESH
 
 
 def edit_metric(run, key, value):
@@ -379,7 +384,7 @@ def edit_metric(run, key, value):
 def test_an_output_that_was_changed_is_found_and_named(run, tamper, stage, said):
     tamper(run)
     found = reasons(run)
-    assert said in found[stage] and runs.STAGES[stage].notebook in found[stage]
+    assert said in found[stage] and stages.STAGES[stage].notebook in found[stage]
 
 
 def test_a_changed_metric_is_found_at_its_own_stage_only(run):
@@ -408,7 +413,7 @@ def test_changed_data_make_the_stages_that_read_them_stale(make_face_folder, tmp
 def test_other_results_upstream_make_what_reads_them_stale(run, faces):
     again = train(faces, run, seed=1)  # the same weights: what follows need not be repeated
     assert reasons(again)["overfitting"] is None
-    again = runs.begin("training", settings("training", run, data=str(faces), seed=2))
+    again = stage.begin("training", settings("training", run, data=str(faces), seed=2))
     again.record("training", TRAINING_METRICS | {"final_loss": 0.5})
     again.finish()
     assert reasons(again)["overfitting"] == "02_training has other results now"
@@ -416,12 +421,12 @@ def test_other_results_upstream_make_what_reads_them_stale(run, faces):
 
 def test_a_changed_notebook_makes_its_stage_stale(run, monkeypatch, tmp_path):
     for stage in ("training", "overfitting"):
-        shutil.copy(runs.notebook_path(stage), tmp_path)
+        shutil.copy(stages.notebook_path(stage), tmp_path)
     monkeypatch.setattr(
-        runs, "notebook_path", lambda stage: tmp_path / f"{runs.STAGES[stage].notebook}.ipynb"
+        runs, "notebook_path", lambda stage: tmp_path / f"{stages.STAGES[stage].notebook}.ipynb"
     )
     assert reasons(run) == FRESH
-    path = runs.notebook_path("training")
+    path = stages.notebook_path("training")
     notebook = read_json(path)
     markdown = next(cell for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -437,7 +442,7 @@ def test_a_changed_notebook_makes_its_stage_stale(run, monkeypatch, tmp_path):
 
 
 def test_another_version_of_a_package_makes_every_stage_stale(run, monkeypatch):
-    now = runs.versions()
+    now = provenance.versions()
     monkeypatch.setattr(runs, "versions", lambda: now | {"keras": "9.9", "python": "3.99.0"})
     said = f"its environment has changed (python {now['python']}, now 3.99.0, keras {now['keras']}, now 9.9)"
     assert reasons(run) == {"training": said, "overfitting": said}
@@ -447,7 +452,7 @@ def test_another_version_of_a_package_makes_every_stage_stale(run, monkeypatch):
 def checkout(tmp_path, monkeypatch) -> Path:
     """Give a copy of the code and the notebooks, whose digests count instead of the real ones'."""
     for folder in ("fer_lib", "notebooks"):
-        shutil.copytree(runs.ROOT / folder, tmp_path / "checkout" / folder)
+        shutil.copytree(paths.ROOT / folder, tmp_path / "checkout" / folder)
     monkeypatch.setattr(runs, "ROOT", tmp_path / "checkout")
     return tmp_path / "checkout"
 
@@ -474,43 +479,45 @@ def checkout(tmp_path, monkeypatch) -> Path:
     ],
 )
 def test_a_changed_module_makes_those_stages_stale_that_reach_it(checkout, module, stale, fresh):
-    before = {stage: runs.code_digest(stage, "basic_model") for stage in runs.STAGES}
+    before = {stage: provenance.code_digest(stage, "basic_model") for stage in stages.STAGES}
     with open(checkout / "fer_lib" / module, "a") as handle:
         handle.write("\n_CHANGED = True\n")
-    changed = {stage for stage, digest in before.items() if runs.code_digest(stage, "basic_model") != digest}
+    changed = {
+        stage for stage, digest in before.items() if provenance.code_digest(stage, "basic_model") != digest
+    }
     assert set(stale.split()) <= changed and not changed & set(fresh.split())
 
 
 def test_another_network_makes_nothing_stale(checkout):
-    before = {stage: runs.code_digest(stage, "basic_model") for stage in runs.STAGES}
+    before = {stage: provenance.code_digest(stage, "basic_model") for stage in stages.STAGES}
     source = (checkout / "fer_lib" / "models" / "basic_model.py").read_text()
     (checkout / "fer_lib" / "models" / "other_model.py").write_text(
         source.replace("32, 64, 128", "8, 16, 32")
     )
-    assert before == {stage: runs.code_digest(stage, "basic_model") for stage in runs.STAGES}
-    assert runs.code_digest("training", "other_model") != before["training"]
+    assert before == {stage: provenance.code_digest(stage, "basic_model") for stage in stages.STAGES}
+    assert provenance.code_digest("training", "other_model") != before["training"]
 
 
 def test_a_stage_begun_again_keeps_its_checkpoints_only_for_the_same_inputs(faces):
-    run = runs.begin("training", settings("training", data=str(faces)))
+    run = stage.begin("training", settings("training", data=str(faces)))
     checkpoint = run.path / "checkpoints" / "state.npz"
     checkpoint.parent.mkdir()
     checkpoint.write_bytes(b"state")
-    runs.begin("training", settings("training", run, data=str(faces)))
+    stage.begin("training", settings("training", run, data=str(faces)))
     assert checkpoint.exists()
-    runs.begin("training", settings("training", run, data=str(faces), seed=1))
+    stage.begin("training", settings("training", run, data=str(faces), seed=1))
     assert not checkpoint.exists()
 
 
 def test_the_time_of_an_interrupted_training_counts_until_its_last_whole_epoch(faces):
-    run = runs.begin("training", settings("training", data=str(faces)))
+    run = stage.begin("training", settings("training", data=str(faces)))
     state = run.path / "checkpoints" / "state.npz"
     for seconds in (100, 20):  # interrupted twice
         state.parent.mkdir(exist_ok=True)
         state.write_bytes(b"state")
         begun = run.document["stages"]["training"]["begun"]
         os.utime(state, (begun + seconds, begun + seconds))
-        run = runs.begin("training", settings("training", run, data=str(faces)))
+        run = stage.begin("training", settings("training", run, data=str(faces)))
     run.finish()
     entry = run.document["stages"]["training"]
     assert 120 <= entry["seconds"] < 125 and not {"begun", "spent"} & set(entry)
@@ -520,7 +527,7 @@ def test_a_finished_stage_begun_again_starts_afresh(faces):
     """It is executed because an output was damaged: nothing of it may be trusted."""
     run = train(faces)
     (run.path / "checkpoints" / "epoch_001.keras").write_bytes(b"swapped")
-    runs.begin("training", settings("training", run, data=str(faces)))
+    stage.begin("training", settings("training", run, data=str(faces)))
     assert not list((run.path / "checkpoints").glob("*"))
 
 
@@ -535,7 +542,7 @@ def fer(*arguments: str) -> tuple[subprocess.CompletedProcess, float]:
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(runs.ROOT)},
+        env=os.environ | {"PYTHONPATH": str(paths.ROOT)},
         check=False,
     )
     *_, seconds = done.stdout.split() or ["nan"]
@@ -544,7 +551,7 @@ def fer(*arguments: str) -> tuple[subprocess.CompletedProcess, float]:
 
 def test_two_thousand_runs_are_listed_quickly(results):
     """Of the size of real ones: the committed run has fifty checkpoints and a hundred metrics."""
-    reference = runs.ROOT / "results" / "reference"
+    reference = paths.ROOT / "results" / "reference"
     for created in range(1_000_000, 1_002_000):
         (results / f"a_timestamp_{created}").mkdir(parents=True)
         for name in ("run.json", "metrics.json"):
@@ -561,11 +568,11 @@ def test_two_thousand_runs_are_listed_quickly(results):
     "text", ["{", "[]", "{}", '{"created": 1}', json.dumps({"parameters": {"training": 3}})]
 )
 def test_one_broken_run_does_not_hide_the_others(results, text):
-    good = make_cheap(results, 1000, tuple(runs.STAGES))
+    good = make_cheap(results, 1000, tuple(stages.STAGES))
     broken = make_cheap(results, 2000)
     (broken.path / "run.json").write_text(text)
     done, _ = fer("list")
     assert done.returncode == 0 and "Traceback" not in done.stderr
     assert good.name in done.stdout and "50.0%" in done.stdout
     assert broken.name in done.stdout + done.stderr  # it is named, not passed over
-    assert runs.newest(("training",)).name == good.name
+    assert find.newest(("training",)).name == good.name

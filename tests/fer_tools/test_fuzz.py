@@ -30,30 +30,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import draw_face, make_csv, make_folder
-from fer_lib._readers import ALL_CLASSES
-from fer_lib.datasets import DEFAULT_CLASSES
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from made import draw_face, make_csv, make_folder
 from PIL import Image
-from test_report import synthetic_run
-from test_trust import make_run
+from synthetic import make_run, synthetic_run
 
-from fer_lib import (
-    _readers,
-    cli,
-    datasets,
-    evaluation,
-    files,
-    models,
-    overfitting,
-    params,
-    pipeline,
-    report,
-    runs,
-    verify,
-)
+from fer_lib import datasets, evaluation, files, models, overfitting, pipeline, report, runs
+from fer_lib.data import load, published
+from fer_lib.data.faces import DEFAULT_CLASSES
+from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_lib.files import UsageError
+from fer_tools import checking, commands, paths, stages
+from fer_tools.report import build, values
+from fer_tools.run import provenance
+from fer_tools.run.run import Run
 
 INPUTS = int(os.environ.get("FER_FUZZ", "50"))
 SECONDS = 60  # for one input; thousandths are usual, but the machine may be busy
@@ -266,20 +257,20 @@ PICTURES = [
 @FUZZ
 @given(st.sampled_from(PICTURES) | st.binary(max_size=64), DAMAGE, KEEP)
 def test_images(picture: bytes, damage: list, keep: float):
-    if found := answer("images", _readers.decode_image, damaged(picture, damage, keep), "x"):
+    if found := answer("images", picture.decode_image, damaged(picture, damage, keep), "x"):
         assert found[0].shape == (48, 48) and found[0].dtype == np.uint8
 
 
 def read_everything(target: str, data: Any, classes: tuple[str, ...] = DEFAULT_CLASSES) -> None:
     """Do to a data set all that commands and notebooks do."""
-    faces = answer(target, datasets.load_training, data, classes)
+    faces = answer(target, load.load_training, data, classes)
     if faces is not None:
         assert faces.images.shape == (len(faces.labels), 48, 48) and faces.images.dtype == np.uint8
         assert set(faces.labels.tolist()) == set(range(len(classes)))
         assert len(faces.names) == len(faces)
-    for action in (datasets.load_test, datasets.test_pixel_digests, datasets.class_counts):
+    for action in (load.load_test, load.pixel_digests_of_test_images, load.class_counts):
         answer(target, action, data, classes, count=False)
-    for action in (datasets.describe, datasets.data_digest, verify.verify):
+    for action in (load.describe, load.data_digest, published.judge):
         answer(target, action, data, count=False)
 
 
@@ -323,7 +314,7 @@ def put(path: Path, kind: str) -> None:
 @given(
     entries=st.dictionaries(st.tuples(PARTS, CLASSES, NAMES), KINDS, max_size=12),
     whole=st.booleans(),
-    classes=st.permutations(ALL_CLASSES).flatmap(lambda p: st.integers(2, 3).map(lambda n: tuple(p[:n])))
+    classes=st.permutations(FER2013_CLASSES).flatmap(lambda p: st.integers(2, 3).map(lambda n: tuple(p[:n])))
     | st.just(DEFAULT_CLASSES),
 )
 def test_folders(sandbox: Path, entries: dict, whole: bool, classes: tuple[str, ...]):
@@ -385,7 +376,7 @@ def test_made_up_csv(sandbox: Path, header: list, rows: list, odd: list, end: st
     path = sandbox / "a.csv"
     if whole:  # everything needed is there, and perhaps more
         header = ["emotion", " Usage", " pixels"]
-        codes = [ALL_CLASSES.index(name) for name in DEFAULT_CLASSES]
+        codes = [FER2013_CLASSES.index(name) for name in DEFAULT_CLASSES]
         rows = [(code, usage, "7 " * 2304) for code in codes for usage in ("Training", "PublicTest")] + rows
     names = [name.strip() for name in header]
     lines = [",".join(header)]
@@ -504,22 +495,22 @@ def test_bundled_faces_altered_together_with_their_digests(bundled: Path, data, 
 
 VALUE = (
     JSON_VALUES
-    | st.lists(st.sampled_from(ALL_CLASSES) | st.text(max_size=5), max_size=8)
+    | st.lists(st.sampled_from(FER2013_CLASSES) | st.text(max_size=5), max_size=8)
     | st.sampled_from([np.int64(3), np.float32(0.5), float("nan"), 1e-3, "1e-3", ("happy", "sad")])
 )
-PARAMETER = st.sampled_from(params.names()) | st.text(max_size=8)
+PARAMETER = st.sampled_from(checking.names()) | st.text(max_size=8)
 
 
 @FUZZ
 @given(
-    st.sampled_from(list(params.STAGES)),
+    st.sampled_from(list(stages.STAGES)),
     st.dictionaries(PARAMETER, VALUE | st.binary(max_size=4), max_size=5),
 )
 def test_parameters_built(stage: str, values: dict):
-    if built := answer("parameters, built", params.build, stage, values):
-        plain = params.plain(built)
+    if built := answer("parameters, built", checking.build, stage, values):
+        plain = checking.plain(built)
         assert (
-            params.plain(params.build(stage, plain))
+            checking.plain(checking.build(stage, plain))
             == plain
             == json.loads(json.dumps(plain, allow_nan=False))
         )
@@ -536,13 +527,14 @@ def test_parameters_built(stage: str, values: dict):
     )
 )
 def test_parameters_of_the_command_line(given_: list[str]):
-    resolved = answer("parameters, command line", lambda: params.resolve("smoke", params.parse(given_)))
+    resolved = answer("parameters, command line", lambda: checking.resolve("smoke", checking.parse(given_)))
     assert resolved is None or json.loads(json.dumps(resolved, allow_nan=False)) == resolved
 
 
 @FUZZ
 @given(
-    st.sampled_from(list(params.STAGES)), st.dictionaries(st.sampled_from(params.names()), VALUE, max_size=4)
+    st.sampled_from(list(stages.STAGES)),
+    st.dictionaries(st.sampled_from(checking.names()), VALUE, max_size=4),
 )
 def test_parameter_cells(stage: str, values: dict):
     """What papermill writes into the cell is the value itself, and the next cell builds or refuses it.
@@ -552,21 +544,21 @@ def test_parameter_cells(stage: str, values: dict):
     from papermill.translators import PythonTranslator
 
     cell = PythonTranslator.codify(values)
-    variables = params.defaults(stage)
+    variables = checking.defaults(stage)
     for node in ast.parse(cell).body:
         assert isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
         # float('nan') and float('inf') are the only calls that papermill writes.
         names = {each.id for each in ast.walk(node.value) if isinstance(each, ast.Name)}
         assert names <= {"float"}
     exec(cell, variables)
-    answer("parameter cells", params.collect, stage, variables)
+    answer("parameter cells", checking.collect, stage, variables)
 
 
 # -- the files of a run ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def finished(small: Path, tmp_path_factory: pytest.TempPathFactory) -> runs.Run:
+def finished(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Give a run that is done, without having executed a notebook; do not write into it."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
@@ -582,13 +574,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise UsageError("not executed")
 
-    environment, code = runs.versions(), {}
+    environment, code = provenance.versions(), {}
 
     def digest(stage: str, model: str | None = None) -> str:
         assert isinstance(stage, str)
         return code.setdefault((stage, repr(model)), now(stage, model))
 
-    now = runs.code_digest
+    now = provenance.code_digest
     monkeypatch.setattr(runs, "code_digest", digest)
     monkeypatch.setattr(runs, "versions", lambda: environment)
     monkeypatch.setattr(runs, "git_state", lambda: {"commit": None, "dirty": None})
@@ -610,11 +602,11 @@ COMMANDS = (["list"], ["check"], ["report"], ["compare"], ["verify"], ["run", "-
     command=st.sampled_from(COMMANDS),
     honest=st.booleans(),
 )
-def test_files_of_a_run(sandbox: Path, quick, finished: runs.Run, capsys, data, name, how, command, honest):
+def test_files_of_a_run(sandbox: Path, quick, finished: Run, capsys, data, name, how, command, honest):
     results = sandbox / "results"
     shutil.rmtree(results, ignore_errors=True)
     shutil.copytree(finished.path.parent, results)
-    run = runs.Run(results / finished.name)
+    run = Run(results / finished.name)
     file = run.path / name
     if name == "report.json":
         file.write_text(
@@ -634,7 +626,7 @@ def test_files_of_a_run(sandbox: Path, quick, finished: runs.Run, capsys, data, 
     arguments = [*command, *([] if command == ["list"] else [run.name]), *other]
     try:
         with watched():
-            code = cli.main(arguments)
+            code = commands.main(arguments)
     finally:
         out, err = capsys.readouterr()
     assert code in (0, 1, 2) and "Traceback" not in out + err
@@ -645,8 +637,8 @@ def test_files_of_a_run(sandbox: Path, quick, finished: runs.Run, capsys, data, 
 
 
 @FUZZ
-@given(data=st.data(), stage=st.sampled_from(list(runs.STAGES)))
-def test_notebooks_that_continue_a_run(sandbox: Path, quick, finished: runs.Run, capsys, data, stage: str):
+@given(data=st.data(), stage=st.sampled_from(list(stages.STAGES)))
+def test_notebooks_that_continue_a_run(sandbox: Path, quick, finished: Run, capsys, data, stage: str):
     results = sandbox / "results"
     shutil.rmtree(results, ignore_errors=True)
     shutil.copytree(finished.path.parent, results)
@@ -655,7 +647,7 @@ def test_notebooks_that_continue_a_run(sandbox: Path, quick, finished: runs.Run,
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
 
     def notebook() -> None:
-        run = runs.begin(stage, params.build(stage, {"run": finished.name}))
+        run = stage.begin(stage, checking.build(stage, {"run": finished.name}))
         run.parameters("training")
         run.finish()
 
@@ -788,7 +780,7 @@ class Child:
                 stderr=open(self.folder / "stderr", "ab"),
                 text=True,
                 cwd=self.folder,
-                env=os.environ | {"PYTHONPATH": str(runs.ROOT), "TMPDIR": str(self.folder / "tmp")},
+                env=os.environ | {"PYTHONPATH": str(paths.ROOT), "TMPDIR": str(self.folder / "tmp")},
             )
             while (line := self.process.stdout.readline()) != "ready\n":
                 assert line, (self.folder / "stderr").read_text()
@@ -810,7 +802,7 @@ def child(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """Start the process that looks at models, or loads them."""
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "tmp").mkdir()
-    started = Child(request.param, runs.ROOT / "results" / "reference" / "model.keras", folder)
+    started = Child(request.param, paths.ROOT / "results" / "reference" / "model.keras", folder)
     yield started
     started.end()
 
@@ -826,9 +818,9 @@ def _archive(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> byt
 @pytest.fixture(scope="module")
 def honest() -> list[bytes | dict[str, bytes]]:
     """Give real models: the members of the archive of the reference run, and a file of Keras 2."""
-    with zipfile.ZipFile(runs.ROOT / "results" / "reference" / "model.keras") as archive:
+    with zipfile.ZipFile(paths.ROOT / "results" / "reference" / "model.keras") as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    return [members, Path(__file__).with_name("keras2.h5").read_bytes()]
+    return [members, paths.ROOT / "tests" / "references" / "keras2.h5".read_bytes()]
 
 
 @st.composite
@@ -949,7 +941,7 @@ def report_of(folder: Path, template: Path, texts: list[str]) -> Values:
     source = folder / "text.md"
     tables = "::: {.table name=hostile #tbl:a}\nA.\n:::\n\n::: {.table run=hostile #tbl:b}\nB.\n:::\n"
     source.write_text(f"---\ntitle: Fuzz\nlang: en-GB\n---\n\n# First\n\n{cited}\n\n{tables}")
-    built = report.build(folder, source)
+    built = build.build(folder, source)
     assert built["pdf"].read_bytes().startswith(b"%PDF")
     found = Values()
     found.feed(built["html"].read_text(encoding="utf-8"))
@@ -971,7 +963,7 @@ def test_text_in_reports(sandbox: Path, tmp_path_factory: pytest.TempPathFactory
         texts = [hostile(chance) for _ in range(min(1000, INPUTS - done))]
         found = report_of(sandbox / "run", template, texts)
         for i, text in enumerate(texts):
-            printed = report._clean(text).encode(errors="replace").decode()
+            printed = values.clean(text).encode(errors="replace").decode()
             assert " ".join(found.values[f"k.{i}"].split()) == printed, (seed, text)
         assert found.elements <= plain.elements | {"code", "p", "td", "th"}, (
             seed,
@@ -988,8 +980,8 @@ def test_texts_of_reports(sandbox: Path):
     chance = random.Random(seed)
     print(f"FER_SEED={seed}")
     run = synthetic_run(sandbox / "run")
-    data = report._read_run(run)
-    whole = report.SOURCE.read_text(encoding="utf-8")
+    data = values.read(run)
+    whole = build.SOURCE.read_text(encoding="utf-8")
     for _ in range(max(5, INPUTS // 100)):
         text = whole
         for _ in range(chance.randrange(4)):
@@ -997,7 +989,7 @@ def test_texts_of_reports(sandbox: Path):
             text = text[:at] + hostile(chance) + text[at + chance.choice([0, 0, 1, 30]) :]
         (sandbox / "text.md").write_text(text, encoding="utf-8", errors="replace")
         try:
-            report._pandoc("html", sandbox / "text.md", run, data)
+            build._pandoc("html", sandbox / "text.md", run, data)
             COUNTS["texts of reports", "answered"] += 1
         except UsageError as error:
             assert str(error) and "\n" not in str(error), (seed, text)

@@ -8,12 +8,13 @@ from typing import get_type_hints
 
 import numpy as np
 import pytest
-from fer_lib.datasets import ALL_CLASSES
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fer_lib import models, params, runs
+from fer_lib import models
+from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_lib.files import UsageError, read_json
+from fer_tools import checking, parameters, stages
 
 INJECTIONS = [
     '"); import os; os.system("touch /tmp/owned") #',
@@ -28,7 +29,7 @@ INJECTIONS = [
 
 def parameters_cell(stage: str) -> dict:
     """Names and values of a notebook's `parameters` cell, read as literals: nothing is executed."""
-    notebook = read_json(runs.notebook_path(stage))
+    notebook = read_json(stages.notebook_path(stage))
     cells = [c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", [])]
     assert len(cells) == 1
     statements = ast.parse("".join(cells[0]["source"])).body
@@ -42,30 +43,30 @@ def one_line(caught: pytest.ExceptionInfo[UsageError], *said: str) -> None:
         assert text in str(caught.value)
 
 
-@pytest.mark.parametrize("stage", params.STAGES)
+@pytest.mark.parametrize("stage", stages.STAGES)
 def test_the_notebook_says_what_the_dataclass_says(stage):
     cell = parameters_cell(stage)
-    defaults = asdict(params.STAGES[stage]())
+    defaults = asdict(stages.STAGES[stage]())
     assert list(cell) == list(defaults)  # order, too: a reader compares them line by line
     for name, default in defaults.items():
         expected = list(default) if isinstance(default, tuple) else default
         assert (type(cell[name]), cell[name]) == (type(expected), expected), name
-    assert params.collect(stage, cell) == params.STAGES[stage]()
+    assert checking.collect(stage, cell) == stages.STAGES[stage]()
 
 
-@pytest.mark.parametrize("stage", params.STAGES)
+@pytest.mark.parametrize("stage", stages.STAGES)
 def test_defaults_are_of_their_type_and_in_their_range(stage):
-    assert params.build(stage, params.defaults(stage)) == params.build(stage, {})
-    assert set(params.defaults(stage)) == set(params.names(stage))
+    assert checking.build(stage, checking.defaults(stage)) == checking.build(stage, {})
+    assert set(checking.defaults(stage)) == set(checking.names(stage))
 
 
 def test_stages_that_share_a_parameter_agree_on_its_default():
-    exploration, training = params.defaults("exploration"), params.defaults("training")
+    exploration, training = checking.defaults("exploration"), checking.defaults("training")
     assert all(training[name] == value for name, value in exploration.items())
 
 
 def test_every_number_states_its_range():
-    for cls in params.STAGES.values():
+    for cls in stages.STAGES.values():
         for f in fields(cls):
             if get_type_hints(cls)[f.name] in (int, float, int | None):
                 assert f.metadata["low"] <= f.default <= f.metadata["high"] and f.metadata["why"], f.name
@@ -113,34 +114,34 @@ def test_every_number_states_its_range():
 )
 def test_a_value_of_the_wrong_type_or_range_is_refused(name, value, expected):
     with pytest.raises(UsageError) as caught:
-        params.build("training", {name: value})
+        checking.build("training", {name: value})
     one_line(caught, f"parameter {name}", expected)
 
 
 def test_a_warm_up_that_nothing_would_heed_is_refused():
     with pytest.raises(UsageError) as caught:
-        params.build("training", {"warm_up": 0.1})
+        checking.build("training", {"warm_up": 0.1})
     one_line(caught, "parameter warm_up = 0.1", "cosine")
-    assert params.build("training", {"warm_up": 0.1, "schedule": "cosine"}).warm_up == 0.1
+    assert checking.build("training", {"warm_up": 0.1, "schedule": "cosine"}).warm_up == 0.1
 
 
 @pytest.mark.parametrize("window", [0, 1000, 4])
 def test_the_window_is_odd(window):
     with pytest.raises(UsageError) as caught:
-        params.build("overfitting", {"window": window})
+        checking.build("overfitting", {"window": window})
     one_line(caught, "parameter window", "odd")
 
 
 def test_an_unknown_name_is_refused_with_the_valid_ones():
     with pytest.raises(UsageError) as caught:
-        params.build("training", {"epoch": 3})
+        checking.build("training", {"epoch": 3})
     one_line(caught, "'epoch'", "epochs", "learning_rate", "seed")
     with pytest.raises(UsageError, match="window"):
-        params.build("training", {"window": 3})  # another stage's
+        checking.build("training", {"window": 3})  # another stage's
 
 
 def test_right_values_are_taken_as_they_are():
-    built = params.build(
+    built = checking.build(
         "training", {"learning_rate": 1, "train_samples": None, "classes": ["sad", "fear"], "epochs": 10_000}
     )
     assert (built.learning_rate, type(built.learning_rate)) == (1.0, float)
@@ -149,22 +150,22 @@ def test_right_values_are_taken_as_they_are():
 
 def test_collect_takes_what_the_notebook_says_and_nothing_else():
     variables = {"epochs": 7, "pd": object(), "classes": ["sad", "fear"], "window": "not of this notebook"}
-    collected = params.collect("training", variables)
+    collected = checking.collect("training", variables)
     assert (collected.epochs, collected.classes) == (7, ("sad", "fear"))
     with pytest.raises(UsageError, match="epochs"):
-        params.collect("training", {"epochs": "7"})
+        checking.collect("training", {"epochs": "7"})
 
 
 @pytest.mark.parametrize("text", INJECTIONS)
 def test_text_is_data_and_never_code(text):
-    assert params.parse([f"data={text}"]) == {"data": text}
-    assert params.build("training", {"data": text}).data == text
+    assert checking.parse([f"data={text}"]) == {"data": text}
+    assert checking.build("training", {"data": text}).data == text
     for name in ("model", "duplicates", "classes"):
         with pytest.raises(UsageError):
-            params.resolve("smoke", params.parse([f"{name}={text}"]))
+            checking.resolve("smoke", checking.parse([f"{name}={text}"]))
     for name in ("epochs", "learning_rate", "train_samples"):
         with pytest.raises(UsageError):
-            params.parse([f"{name}={text}"])
+            checking.parse([f"{name}={text}"])
 
 
 @pytest.mark.parametrize("text", INJECTIONS)
@@ -185,7 +186,7 @@ def test_parse_reads_each_type():
         "classes=sad, fear",
         "dropout=0",
     ]
-    assert params.parse(given) == {
+    assert checking.parse(given) == {
         "epochs": 1000,
         "learning_rate": 1e-3,
         "train_samples": None,
@@ -193,7 +194,7 @@ def test_parse_reads_each_type():
         "classes": ["sad", "fear"],
         "dropout": 0.0,
     }
-    assert params.parse([]) == {}
+    assert checking.parse([]) == {}
 
 
 @pytest.mark.parametrize(
@@ -216,21 +217,21 @@ def test_parse_reads_each_type():
 )
 def test_parse_refuses_what_is_not_a_value(text, said):
     with pytest.raises(UsageError) as caught:
-        params.parse([text])
+        checking.parse([text])
     one_line(caught, said)
 
 
 def test_resolve_lets_the_given_win_over_the_preset_and_that_over_the_default():
-    resolved = params.resolve("smoke", {"epochs": 2})
+    resolved = checking.resolve("smoke", {"epochs": 2})
     assert list(resolved) == ["exploration", "training", "overfitting", "evaluation"]
     assert resolved["training"]["epochs"] == 2
-    assert resolved["training"]["train_samples"] == params.smoke()["train_samples"]
-    assert resolved["training"]["learning_rate"] == params.defaults("training")["learning_rate"]
+    assert resolved["training"]["train_samples"] == parameters.smoke()["train_samples"]
+    assert resolved["training"]["learning_rate"] == checking.defaults("training")["learning_rate"]
     assert resolved["exploration"]["train_samples"] == resolved["training"]["train_samples"]
     assert all("run" not in values for values in resolved.values())
     assert json.loads(json.dumps(resolved)) == resolved  # plain values, as papermill and run.json take them
     for stage, values in resolved.items():
-        assert params.plain(params.build(stage, values)) == values
+        assert checking.plain(checking.build(stage, values)) == values
 
 
 @pytest.mark.parametrize(
@@ -245,27 +246,27 @@ def test_resolve_lets_the_given_win_over_the_preset_and_that_over_the_default():
 )
 def test_resolve_refuses(preset, given, said):
     with pytest.raises(UsageError) as caught:
-        params.resolve(preset, given)
+        checking.resolve(preset, given)
     one_line(caught, said)
 
 
 def test_empty_data_is_refused():
     """An unset shell variable must not mean the current folder."""
     with pytest.raises(UsageError, match="data"):
-        params.resolve("smoke", {"data": ""})
+        checking.resolve("smoke", {"data": ""})
 
 
-@pytest.mark.parametrize("preset", params.PRESETS)
+@pytest.mark.parametrize("preset", parameters.PRESETS)
 def test_a_preset_says_what_it_does_and_the_command(preset):
-    function = params.PRESETS[preset]
+    function = parameters.PRESETS[preset]
     assert function.__name__ == preset
     first, *rest = function.__doc__.strip().splitlines()
     assert first.endswith(".") and any(f"fer run --preset {preset}" in line for line in rest)
-    params.resolve(preset, {})
+    checking.resolve(preset, {})
 
 
 def test_section5_is_the_assignment():
-    training = params.resolve("section5", {})["training"]
+    training = checking.resolve("section5", {})["training"]
     expected = {
         "model": "basic_model",
         "train_samples": 5000,
@@ -280,7 +281,7 @@ def test_section5_is_the_assignment():
 def _texts(name: str, hint: object, metadata: dict) -> st.SearchStrategy:
     """Values that are allowed, with the text that stands for them."""
     if name == "classes":
-        return st.permutations(ALL_CLASSES).flatmap(
+        return st.permutations(FER2013_CLASSES).flatmap(
             lambda order: st.integers(2, 7).map(lambda n: (list(order[:n]), ",".join(order[:n])))
         )
     if hint is str:
@@ -298,26 +299,26 @@ def _texts(name: str, hint: object, metadata: dict) -> st.SearchStrategy:
     return pairs | st.just((None, "null")) if hint == (int | None) else pairs
 
 
-@given(st.data(), st.sampled_from(list(params.STAGES)))
+@given(st.data(), st.sampled_from(list(stages.STAGES)))
 def test_allowed_values_survive_the_command_line(data, stage):
-    cls = params.STAGES[stage]
+    cls = stages.STAGES[stage]
     own = [f for f in fields(cls) if f.name != "run"]
     chosen = data.draw(st.lists(st.sampled_from(own), unique_by=lambda f: f.name))
     drawn = {f.name: data.draw(_texts(f.name, get_type_hints(cls)[f.name], f.metadata)) for f in chosen}
     values = {name: value for name, (value, _) in drawn.items()}
     assume(not values.get("warm_up") or values.get("schedule") == "cosine")
-    assert params.parse([f"{name}={text}" for name, (_, text) in drawn.items()]) == values
+    assert checking.parse([f"{name}={text}" for name, (_, text) in drawn.items()]) == values
     given = {"study": "any"} if stage == "optimisation" else {}
-    resolved = params.resolve("section5", given | values).get(stage, {"study": ""})
+    resolved = checking.resolve("section5", given | values).get(stage, {"study": ""})
     assert {name: resolved[name] for name in values} == values
 
 
 def test_only_who_names_a_study_gets_the_notebook_about_it():
-    assert "optimisation" not in params.resolve("section5", {"study": ""})
-    assert params.resolve("section5", {"study": "mine"})["optimisation"] == {"study": "mine"}
+    assert "optimisation" not in checking.resolve("section5", {"study": ""})
+    assert checking.resolve("section5", {"study": "mine"})["optimisation"] == {"study": "mine"}
 
 
 def test_the_models_to_choose_from_are_those_there_are():
     assert "basic_model" in models.names()
     with pytest.raises(UsageError, match="basic_model"):
-        params.build("training", {"model": "../runs"})
+        checking.build("training", {"model": "../runs"})

@@ -13,11 +13,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import draw_face
-from fer_lib.datasets import ALL_CLASSES, DEFAULT_CLASSES
+from made import draw_face
 from PIL import Image
 
-from fer_lib import runs
+from fer_lib.data.faces import DEFAULT_CLASSES
+from fer_lib.data.readers.source import FER2013_CLASSES
+from fer_tools import paths
 
 SIZES = [int(number) for number in os.environ.get("FER_LOAD", "5000,20000").split(",")]
 GIGABYTES = 3  # of memory, at most
@@ -50,7 +51,7 @@ def measure(data: Path, cache: Path, classes: tuple[str, ...] = DEFAULT_CLASSES)
         [sys.executable, "-c", CODE, str(data), ",".join(classes)],
         capture_output=True,
         text=True,
-        env=os.environ | {"FER_CACHE": str(cache), "PYTHONPATH": str(runs.ROOT)},
+        env=os.environ | {"FER_CACHE": str(cache), "PYTHONPATH": str(paths.ROOT)},
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -113,6 +114,6 @@ def test_time_grows_with_the_number_of_images_and_memory_is_bounded(originals, t
 
 def test_all_of_fer2013(fer2013, tmp_path):
     for what in ("decoded", "from the cache"):
-        found = measure(fer2013, tmp_path / "cache", ALL_CLASSES)
+        found = measure(fer2013, tmp_path / "cache", FER2013_CLASSES)
         say(what, found)
         assert found["images"] == 28_709 and found["gigabytes"] < 1

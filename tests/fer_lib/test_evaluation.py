@@ -5,8 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer_lib import evaluation
+from fer_lib import attention, evaluation, statistics
 from fer_lib.files import UsageError
+from fer_tools import assignment
 
 CLASSES = ("neutral", "happy", "surprise")
 
@@ -30,16 +31,16 @@ def random_case():
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
 def test_wilson_interval_against_published_values(successes, n, low, high):
-    assert evaluation.wilson_interval(successes, n) == pytest.approx((low, high), abs=5e-5)
+    assert statistics.wilson_interval(successes, n) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_wilson_interval_is_symmetric_and_refuses_nonsense():
-    low, high = evaluation.wilson_interval(7, 30)
-    assert evaluation.wilson_interval(23, 30) == pytest.approx((1 - high, 1 - low))
-    assert evaluation.wilson_interval(30, 30)[1] == 1.0
+    low, high = statistics.wilson_interval(7, 30)
+    assert statistics.wilson_interval(23, 30) == pytest.approx((1 - high, 1 - low))
+    assert statistics.wilson_interval(30, 30)[1] == 1.0
     for bad in ((1, 0), (5, 4), (-1, 4), (1, 4, 1.0)):
         with pytest.raises(UsageError):
-            evaluation.wilson_interval(*bad)
+            statistics.wilson_interval(*bad)
 
 
 def test_confusion_matrix_is_true_by_predicted():
@@ -53,7 +54,7 @@ def test_metrics_by_hand():
     metrics = evaluation.evaluate(one_hot(predictions), labels, CLASSES)
     assert metrics["images"] == 10
     assert metrics["accuracy"] == pytest.approx(0.7)
-    assert (metrics["accuracy_low"], metrics["accuracy_high"]) == evaluation.wilson_interval(7, 10)
+    assert (metrics["accuracy_low"], metrics["accuracy_high"]) == statistics.wilson_interval(7, 10)
     assert metrics["balanced_accuracy"] == pytest.approx((3 / 4 + 2 / 3 + 2 / 3) / 3)
     assert (metrics["majority_class"], metrics["majority_accuracy"]) == ("neutral", 0.4)
     assert metrics["precision.neutral"] == pytest.approx(3 / 5)
@@ -158,20 +159,20 @@ def test_mcnemar_is_the_exact_binomial_test(only_a, only_b):
     stats = pytest.importorskip("scipy.stats")
     n = only_a + only_b
     expected = stats.binomtest(only_a, n, 0.5).pvalue if n else 1.0
-    result = evaluation.mcnemar(*paired(only_a, only_b))
+    result = statistics.mcnemar(*paired(only_a, only_b))
     assert (result.only_a, result.only_b) == (only_a, only_b)
     assert result.p_value == pytest.approx(expected, rel=1e-9)
 
 
 def test_mcnemar_in_words():
-    better = evaluation.mcnemar(*paired(5, 25), names=("run1", "run2"))
+    better = statistics.mcnemar(*paired(5, 25), names=("run1", "run2"))
     assert better.verdict.startswith("run2 is better than run1 by 22.2 percentage points")
     assert better.p_value == pytest.approx(2 * sum(math.comb(30, i) for i in range(6)) / 2**30)
     assert "p < 0.001" in better.verdict
-    same = evaluation.mcnemar(*paired(12, 15), names=("run1", "run2"))
+    same = statistics.mcnemar(*paired(12, 15), names=("run1", "run2"))
     assert same.verdict.startswith("No difference between run1 and run2 is shown")
     with pytest.raises(UsageError, match="same images"):
-        evaluation.mcnemar(np.array([True]), np.array([True, False]))
+        statistics.mcnemar(np.array([True]), np.array([True, False]))
 
 
 def test_accuracy_by_names_and_numbers():
@@ -180,7 +181,7 @@ def test_accuracy_by_names_and_numbers():
     assert table["group"].tolist() == ["hat", "none", "missing"]
     assert table["count"].tolist() == [2, 3, 1]
     np.testing.assert_allclose(table["accuracy"], [0.5, 2 / 3, 0])
-    assert (table["accuracy_low"][1], table["accuracy_high"][1]) == evaluation.wilson_interval(2, 3)
+    assert (table["accuracy_low"][1], table["accuracy_high"][1]) == statistics.wilson_interval(2, 3)
 
     table = evaluation.accuracy_by([-30.0, -10.0, 0.0, 10.0, 30.0, 99.0], correct, bins=[-30, -5, 5, 30])
     assert table["group"].tolist() == ["-30 to -5", "-5 to 5", "5 to 30", "missing"]
@@ -220,7 +221,7 @@ METRICS = {
 
 
 def test_requirements_all_pass_and_each_can_fail():
-    table = evaluation.requirements(METRICS, model_saved=True)
+    table = assignment.requirements(METRICS, model_saved=True)
     assert table["passed"].all() and len(table) == 13
     assert table.set_index("requirement").loc["test accuracy", "measured"] == "70.0% (68.0% to 72.0%)"
     changes = {
@@ -238,11 +239,11 @@ def test_requirements_all_pass_and_each_can_fail():
     }
     failed = set()
     for key, value in changes.items():
-        table = evaluation.requirements(METRICS | {key: value}, model_saved=True)
+        table = assignment.requirements(METRICS | {key: value}, model_saved=True)
         assert not table["passed"].all(), key
         failed |= set(table[~table["passed"]]["requirement"])
     assert failed == set(table["requirement"])
-    assert not evaluation.requirements(METRICS, model_saved=False)["passed"].all()
+    assert not assignment.requirements(METRICS, model_saved=False)["passed"].all()
 
 
 def test_requirements_of_another_network_and_of_a_run_without_onset():
@@ -251,11 +252,11 @@ def test_requirements_of_another_network_and_of_a_run_without_onset():
         "model.parameters": 90_000,
         "overfitting.onset_epoch": None,
     }
-    table = evaluation.requirements(metrics, model_saved=True)
+    table = assignment.requirements(metrics, model_saved=True)
     assert table["passed"].all() and len(table) == 12
     assert table["measured"].str.contains("no over-fitting seen").any()
     with pytest.raises(UsageError, match=r"no test\.accuracy"):
-        evaluation.requirements({k: v for k, v in METRICS.items() if k != "test.accuracy"}, True)
+        assignment.requirements({k: v for k, v in METRICS.items() if k != "test.accuracy"}, True)
 
 
 @pytest.fixture(scope="module")
@@ -287,7 +288,7 @@ def planted(rows, columns):
 
 def test_attention_finds_a_planted_patch(patch_finder):
     rows, columns = [2, 20, 5], [22, 3, 5]
-    maps = evaluation.attention(patch_finder, planted(rows, columns), class_index=1)
+    maps = attention.grad_cam(patch_finder, planted(rows, columns), class_index=1)
     assert maps.shape == (3, 32, 32) and maps.dtype == np.float32
     assert maps.max(axis=(1, 2)) == pytest.approx([1, 1, 1])
     for heat, row, column in zip(maps, rows, columns, strict=True):
@@ -297,24 +298,24 @@ def test_attention_finds_a_planted_patch(patch_finder):
 
 def test_attention_of_the_other_class_avoids_the_patch(patch_finder):
     images = planted([10], [10])
-    dark = evaluation.attention(patch_finder, images, class_index=np.array([0]))[0]
+    dark = attention.grad_cam(patch_finder, images, class_index=np.array([0]))[0]
     assert dark[11:17, 11:17].max() == 0 and dark[:8].min() > 0.5
     predicted = int(patch_finder.predict(images, verbose=0).argmax())
     np.testing.assert_array_equal(
-        evaluation.attention(patch_finder, images), evaluation.attention(patch_finder, images, predicted)
+        attention.grad_cam(patch_finder, images), attention.grad_cam(patch_finder, images, predicted)
     )
 
 
 def test_attention_without_evidence_is_zero(patch_finder):
     blank = np.zeros((70, 32, 32, 1), np.float32)  # more than one batch
-    assert evaluation.attention(patch_finder, blank, class_index=1).max() == 0
+    assert attention.grad_cam(patch_finder, blank, class_index=1).max() == 0
 
 
 def test_attention_needs_feature_maps():
     keras = pytest.importorskip("keras")
     flat = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
     with pytest.raises(UsageError, match="convolutional"):
-        evaluation.attention(flat, np.zeros((1, 8, 8, 1), np.float32))
+        attention.grad_cam(flat, np.zeros((1, 8, 8, 1), np.float32))
 
 
 def test_predict_is_the_same_twice_whatever_the_batch(patch_finder):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fer_lib import cli, params, pipeline, runs
+from fer_lib import cli, pipeline
 from fer_lib.files import write_json
+from fer_tools import checking, commands, paths, pipeline
 
 HEAVY = ("tensorflow", "keras", "pandas", "matplotlib", "papermill")
 
@@ -39,7 +40,7 @@ sys.exit(code)
         [sys.executable, "-c", code, *map(str, arguments)],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(runs.ROOT)},
+        env=os.environ | {"PYTHONPATH": str(paths.ROOT)},
         check=False,
         **options,
     )
@@ -66,7 +67,7 @@ def test_help_is_quick_and_names_every_command():
 )
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as caught:
-        cli.main([*command.split(), "--help"])
+        commands.main([*command.split(), "--help"])
     assert caught.value.code == 0 and f"usage: fer {command}" in capsys.readouterr().out
 
 
@@ -84,7 +85,7 @@ def make_run(results: Path, created: int, metrics: dict, **given) -> Path:
     document = {
         "name": path.name,
         "created": created,
-        "parameters": params.resolve("smoke", given),
+        "parameters": checking.resolve("smoke", given),
         "stages": {},
     }
     write_json(path / "run.json", document)
@@ -117,7 +118,7 @@ def test_a_closed_pipe_is_no_error(results):
     for created in range(1000, 1040):
         make_run(results, created, {})
     command = f"{sys.executable} -m fer_lib.cli list | head -n 1; exit ${{PIPESTATUS[0]}}"
-    environment = os.environ | {"PYTHONPATH": str(runs.ROOT), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"PYTHONPATH": str(paths.ROOT), "PYTHONUNBUFFERED": "1"}
     done = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, env=environment, check=False
     )
@@ -134,7 +135,7 @@ def test_verifying_needs_no_tensorflow(face_folder):
 
 
 def test_the_summary_of_a_network(capsys):
-    assert cli.main(["summary", "basic_model"]) == 0
+    assert commands.main(["summary", "basic_model"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("Model: basic_model\n") and len(out.splitlines()) == 26
     assert out.endswith("Total 118,531   Trainable 118,083   Non-trainable 448\n")
@@ -151,7 +152,7 @@ def test_the_summary_is_all_that_tensorflow_lets_be_seen():
 def refused(capsys: pytest.CaptureFixture[str], results: Path, *arguments: str | Path) -> str:
     """Run `fer` with a mistake; return the one line that it says."""
     before = sorted(results.rglob("*")) if results.is_dir() else None
-    assert cli.main([str(argument) for argument in arguments]) == 2
+    assert commands.main([str(argument) for argument in arguments]) == 2
     out, err = capsys.readouterr()
     assert err.startswith("fer: ") and err.endswith("\n") and len(err.splitlines()) == 1, err
     assert not out
@@ -202,7 +203,7 @@ def test_a_mistake_in_a_run_is_refused_before_anything_begins(capsys, results, a
 
 def test_an_injected_text_was_not_executed(capsys, results, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in params.names():
+    for name in checking.names():
         if name not in ("data", "test_data"):
             refused(capsys, results, "run", "-p", f"{name}=__import__('os').mkdir('owned')")
     assert not (tmp_path / "owned").exists()
@@ -276,7 +277,7 @@ def test_a_run_directory_that_cannot_be_filled_is_an_error_of_one_line(
     if obstacle == ".lock":
         (run / obstacle).unlink()
         (run / obstacle).mkdir()
-    assert cli.main(["run", "--resume", str(run)]) == 2
+    assert commands.main(["run", "--resume", str(run)]) == 2
     err = capsys.readouterr().err
     assert err.startswith("fer: ") and len(err.splitlines()) == 1 and obstacle in err
 
@@ -298,7 +299,7 @@ def test_an_unknown_model_has_no_summary(capsys, results):
 )
 def test_an_unknown_command_or_option_has_exit_code_2(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
+        commands.main(arguments)
     assert caught.value.code == 2 and "fer" in capsys.readouterr().err
 
 
@@ -311,7 +312,7 @@ def test_an_interruption_is_one_line_and_130(capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_list", interrupted)
-    assert cli.main(["list"]) == 130
+    assert commands.main(["list"]) == 130
     err = capsys.readouterr().err
     assert err.startswith("fer: interrupted") and len(err.splitlines()) == 1
 
@@ -332,7 +333,7 @@ def test_the_terminal_is_not_steered_by_what_others_wrote(capsys, results, tmp_p
         ["predict", f"{tmp_path}/{clear}.jpg"],
     )
     for arguments in calls:
-        cli.main(arguments)
+        commands.main(arguments)
         said = "".join(capsys.readouterr())
         assert "[2J" in said, said
         assert all(character.isprintable() or character == "\n" for character in said), said

@@ -15,211 +15,19 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from synthetic import (
+    FIGURES,
+    HOSTILE,
+    MODEL,
+    NAME,
+    synthetic_metrics,
+    synthetic_run,
+    write_json,
+)
 
 from fer_lib import report
 from fer_lib.files import UsageError
-
-CLASSES = ("neutral", "happy", "surprise")
-CREATED = 1_760_000_000
-NAME = f"basic_model_50_epochs_timestamp_{CREATED}"
-MODEL = "a1b2c3d4" * 8
-FIGURES = (
-    "counts mean_faces brightness augmentation loss accuracy gap confusion_matrix per_class calibration "
-    "mistakes attention"
-).split()
-HOSTILE = (
-    "<script>alert(1)</script>",
-    r"$\input{/etc/passwd}$",
-    '#eval("1") #panic()',
-    "a_b^c % d & e ~ f {g} \\ h",
-    "= heading",
-    "- item",
-    "1. one",
-    "/ term: x",
-    "*bold* `raw` @nobody <label> [link](x)",
-    "//comment /*open",
-    ".field",
-    "(call)(1)[content]",
-    "naïve façade Ωδ 漢字 😀 עברית",
-    '"><img src=x onerror=alert(1)>',
-    "]{metric=test.accuracy} :::",
-    "_" * 70,
-)
-
-
-def synthetic_metrics() -> dict:
-    """Invented metrics under the keys of a real run."""
-    shares = {"images": 4000, "validation_images": 1000, "samples": 5000}
-    metrics = {
-        "data.source": "FER2013 image folder /home/student/fer2013",
-        "data.verdict": "authentic",
-        "data.verdict_detail": "all 3 classes equal the published digests",
-        "data.digest": "9f2c" * 16,
-        "data.classes": ", ".join(CLASSES),
-        "data.image_size": "48x48",
-        "data.available.total": 15351,
-        "data.test.total": 3838,
-        "data.removed.duplicates_within_training": 812,
-        "data.removed.leaks_into_test": 193,
-        "data.removed.label_conflicts": 24,
-        "data.removed.total": 1029,
-        "data.seed": 0,
-        "model.name": "basic_model",
-        "model.parameters": 118531,
-        "model.trainable": 118083,
-        "model.non_trainable": 448,
-        "model.limit": 150000,
-        "model.input": "64x64x1",
-        "training.optimizer": "Adam",
-        "training.learning_rate": 0.001,
-        "training.loss": "categorical cross-entropy",
-        "training.epochs": 50,
-        "training.batch_size": 128,
-        "training.steps_per_epoch": 32,
-        "training.validation_share": 0.2,
-        "training.final_loss": 0.5123,
-        "training.final_accuracy": 0.7911,
-        "training.final_val_loss": 0.6034,
-        "training.final_val_accuracy": 0.7431,
-        "overfitting.found": True,
-        "overfitting.onset_epoch": 43,
-        "overfitting.best_epoch": 41,
-        "overfitting.rule": "Over-fitting begins at the first epoch after the minimum of the smoothed "
-        "validation loss from which it stays above that minimum for 5 epochs.",
-        "overfitting.loss": 0.5432,
-        "overfitting.accuracy": 0.7788,
-        "overfitting.val_loss": 0.5871,
-        "overfitting.val_accuracy": 0.7524,
-        "overfitting.gap": 0.0439,
-        "overfitting.final_gap": -0.0911,
-        "overfitting.sentence": "Over-fitting begins at epoch 43: from there the validation loss stays up.",
-        "test.images": 3838,
-        "test.source": "FER2013 image folder /home/student/fer2013",
-        "test.verdict": "authentic",
-        "test.seen_in_training": 0,
-        "test.accuracy": 0.73913,
-        "test.accuracy_low": 0.72504,
-        "test.accuracy_high": 0.75279,
-        "test.loss": 0.61234,
-        "test.loss_low": 0.58991,
-        "test.loss_high": 0.63477,
-        "test.balanced_accuracy": 0.7312,
-        "test.majority_class": "happy",
-        "test.majority_accuracy": 0.4622,
-        "test.macro_f1": 0.72817,
-        "test.ece": 0.03219,
-        "test.target": 0.6,
-        "test.target_reached": True,
-        "test.target_sentence": "The target of 60% is reached: the whole interval lies above it.",
-        "test.twins.images": 204,
-        "test.twins.accuracy": None,
-        "test.without_twins.images": 3634,
-        "test.without_twins.accuracy": 0.7367,
-    }
-    return metrics | {f"training.{key}": value for key, value in shares.items()}
-
-
-def synthetic_tables() -> dict[str, list[tuple]]:
-    layers = [("input_layer", "InputLayer", "(None, 64, 64, 1)", 0)]
-    layers += [
-        (name, kind, "(None, 64, 64, 1)", 0)
-        for name, kind in (("rescaling", "Rescaling"), ("random_flip", "RandomFlip"))
-    ]
-    for i, (size, filters, count) in enumerate(((64, 32, 320), (32, 64, 18496), (16, 128, 73856))):
-        suffix = f"_{i}" if i else ""
-        shape = f"(None, {size}, {size}, {filters})"
-        layers.append((f"conv2d{suffix}", "Conv2D", shape, count))
-        layers.append((f"batch_normalization{suffix}", "BatchNormalization", shape, 4 * filters))
-        layers.append((f"activation{suffix}", "Activation", shape, 0))
-        layers.append(
-            (f"max_pooling2d{suffix}", "MaxPooling2D", f"(None, {size // 2}, {size // 2}, {filters})", 0)
-        )
-    layers.append(("global_average_pooling2d", "GlobalAveragePooling2D", "(None, 128)", 0))
-    layers += [("dense", "Dense", "(None, 128)", 16512), ("dropout", "Dropout", "(None, 128)", 0)]
-    layers += [("dense_1", "Dense", "(None, 64)", 8256), ("dropout_1", "Dropout", "(None, 64)", 0)]
-    layers.append(("dense_2", "Dense", "(None, 3)", 195))
-    values = (0.7123456, 0.68, 0.7402)
-    interval = [f"{name}{end}" for name in ("precision", "recall", "f1") for end in ("", "_low", "_high")]
-    return {
-        "summary": [("layer", "type", "output shape", "parameters"), *layers],
-        "configuration": [
-            ("setting", "value"),
-            ("input", "64x64x1"),
-            ("optimiser", "Adam"),
-            ("learning rate", 0.001),
-            ("loss", "categorical cross-entropy"),
-            ("epochs", 50),
-            ("batch size", 128),
-            ("augmentation", "horizontal flip, rotation up to 0.05 turns, zoom up to 0.1"),
-        ],
-        "counts": [
-            ("class", "available", "removed", "training", "validation", "test"),
-            ("neutral", 4965, 301, 1333, 333, 1233),
-            ("happy", 7215, 402, 1333, 333, 1774),
-            ("surprise", 3171, 326, 1334, 334, 831),
-            ("total", 15351, 1029, 4000, 1000, 3838),
-        ],
-        "per_class": [
-            ("class", "images", "predicted", *interval),
-            *((name, 1233 + i, 1200 + i, *(values * 3)) for i, name in enumerate(CLASSES)),
-        ],
-        "requirements": [
-            ("requirement", "required", "measured", "passed"),
-            ("parameters", "at most 150,000", "118,531", True),
-            ("images for training and validation", "5,000", "5,000", True),
-            ("model saved before over-fitting", "yes", "epoch 41, over-fitting from epoch 43", True),
-            ("test accuracy", "at least 60%", "73.9% (72.5% to 75.3%)", False),
-        ],
-    }
-
-
-def synthetic_run(folder: Path, figures: tuple[str, ...] = tuple(FIGURES)) -> Path:
-    """Write a run directory of invented numbers and placeholder figures; return it."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    for part in ("figures", "tables"):
-        (folder / part).mkdir(parents=True)
-    write_json(folder / "metrics.json", synthetic_metrics())
-    run = {
-        "name": NAME,
-        "created": CREATED,
-        "model_file": f"results/{NAME}.keras",
-        "parameters": {
-            "exploration": {"classes": list(CLASSES), "data": "fer2013", "seed": 0},
-            "training": {
-                "epochs": 50,
-                "learning_rate": 0.001,
-                "seed": 0,
-                "momentum": 0.9,
-                "train_samples": None,
-            },
-        },
-        "stages": {"overfitting": {"status": "done", "outputs": {"model.keras": MODEL}, "seconds": 4.7}},
-        "versions": {"keras": "3.15.0", "numpy": "2.4.0", "python": "3.11.9", "tensorflow": "2.21.0"},
-        "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
-        "data": {"source": "fer2013", "digest": "9f2c" * 16, "verdict": "authentic", "detail": "x"},
-    }
-    write_json(folder / "run.json", run)
-    for name, rows in synthetic_tables().items():
-        with open(folder / "tables" / f"{name}.csv", "w", encoding="utf-8", newline="") as handle:
-            csv.writer(handle).writerows(rows)
-    with matplotlib.rc_context({"svg.hashsalt": "fixed"}):
-        for first, height in enumerate((3.2, 2.4, 4.2)):
-            figure = Figure(figsize=(6.2, height), layout="constrained")
-            axes = figure.subplots()
-            axes.plot(range(1, 51), [0.5 + 1 / (1 + x / 9) for x in range(50)])
-            axes.set(xlabel="epoch", ylabel="value", title="placeholder figure of a test")
-            for kind, date in (("svg", "Date"), ("pdf", "CreationDate")):
-                drawn = folder / "figures" / f"{figures[first]}.{kind}"
-                figure.savefig(drawn, metadata={date: None})
-                for name in figures[first + 3 :: 3]:
-                    shutil.copy(drawn, folder / "figures" / f"{name}.{kind}")
-    return folder
-
-
-def write_json(path: Path, value: dict) -> None:
-    path.write_text(json.dumps(value), encoding="utf-8")
+from fer_tools.report import build, values
 
 
 @pytest.fixture(scope="session")
@@ -237,7 +45,7 @@ def run_dir(template_run: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def built(template_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Give a built report; do not write into it."""
-    return report.build(shutil.copytree(template_run, tmp_path_factory.mktemp("built") / NAME))
+    return build.build(shutil.copytree(template_run, tmp_path_factory.mktemp("built") / NAME))
 
 
 def edit(path: Path, **changes: object) -> None:
@@ -271,9 +79,9 @@ def small(tmp_path: Path, body: str) -> Path:
     return path
 
 
-def as_html(run_dir: Path, source: Path = report.SOURCE) -> str:
+def as_html(run_dir: Path, source: Path = build.SOURCE) -> str:
     """Convert to HTML only, which is all that many a test needs."""
-    return report._pandoc("html", source, run_dir, report._read_run(run_dir))
+    return build._pandoc("html", source, run_dir, values.read(run_dir))
 
 
 # ------------------------------------------------------------------------------------------------ the report
@@ -343,7 +151,7 @@ def test_pdf_is_accessible(built: dict[str, Path]) -> None:
 
 
 def test_no_number_is_typed_into_the_prose() -> None:
-    text = report.SOURCE.read_text(encoding="utf-8")
+    text = build.SOURCE.read_text(encoding="utf-8")
     text = re.sub(r"\{[^{}]*\}|figure:\w+|@[\w:]+", "", text)  # citations, identifiers, references
     for allowed in ("Section 5", "SHA-256", "FER2013", "F1", "95% interval"):
         text = text.replace(allowed, "")
@@ -404,7 +212,7 @@ def latex(run_dir: Path, passes: int = 1) -> str:
 
 
 def test_latex_compiles_without_unresolved_references(run_dir: Path) -> None:
-    report.build(run_dir)
+    build.build(run_dir)
     log = latex(run_dir, passes=2)
     assert "undefined" not in log
     assert f"<./figures/{FIGURES[0]}.pdf>" in log.replace("\n", "")
@@ -441,7 +249,7 @@ def test_what_cannot_be_resolved_stops_the_build(
     run_dir: Path, tmp_path: Path, body: str, expected: tuple[str, ...]
 ) -> None:
     with pytest.raises(UsageError) as error:
-        report.build(run_dir, small(tmp_path, f"Some text.\n\n{body}"))
+        build.build(run_dir, small(tmp_path, f"Some text.\n\n{body}"))
     message = str(error.value)
     assert "\n" not in message
     assert message.startswith("short.md")
@@ -453,11 +261,11 @@ def test_what_cannot_be_resolved_stops_the_build(
 
 
 def test_the_message_names_line_and_section(run_dir: Path, tmp_path: Path) -> None:
-    text = report.SOURCE.read_text(encoding="utf-8").replace("test.ece", "test.eec")
+    text = build.SOURCE.read_text(encoding="utf-8").replace("test.ece", "test.eec")
     (tmp_path / "report.md").write_text(text, encoding="utf-8")
     line = next(i for i, content in enumerate(text.splitlines(), 1) if "test.eec" in content)
     with pytest.raises(UsageError) as error:
-        report.build(run_dir, tmp_path / "report.md")
+        build.build(run_dir, tmp_path / "report.md")
     assert str(error.value) == (
         f'report.md, line {line} (section "Calibration"): metric "test.eec" is not in metrics.json; '
         'did you mean "test.ece"?'
@@ -516,7 +324,7 @@ def hostile_run(run_dir: Path) -> Path:
 
 
 def test_hostile_text_stays_text(run_dir: Path) -> None:
-    paths = report.build(hostile_run(run_dir))
+    paths = build.build(hostile_run(run_dir))
     page = paths["html"].read_text(encoding="utf-8")
     assert "<script" not in page
     assert page.count("<img ") == len(FIGURES)
@@ -532,7 +340,7 @@ def test_hostile_text_stays_text(run_dir: Path) -> None:
 
 
 def test_hostile_text_compiles_in_latex(run_dir: Path) -> None:
-    report.build(hostile_run(run_dir))
+    build.build(hostile_run(run_dir))
     log = latex(run_dir)
     assert "passwd" not in "".join(re.findall(r"\(/\S+", log))  # files that TeX has opened
     squeezed = re.sub(r"\s", "", pdf_text(run_dir / "report-latex.pdf"))
@@ -572,18 +380,18 @@ def test_bad_run_directories(run_dir: Path, file: str, content: str | bytes | No
     else:
         (run_dir / file).write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(UsageError, match=re.escape(expected)) as error:
-        report.build(run_dir)
+        build.build(run_dir)
     assert "\n" not in str(error.value)
     assert not list(run_dir.glob("*report*"))
 
 
 def test_a_failed_build_leaves_the_old_report(run_dir: Path) -> None:
-    before = {name: path.read_bytes() for name, path in report.build(run_dir).items()}
+    before = {name: path.read_bytes() for name, path in build.build(run_dir).items()}
     metrics = synthetic_metrics()
     del metrics["test.accuracy"]
     write_json(run_dir / "metrics.json", metrics)
     with pytest.raises(UsageError, match=r"test\.accuracy"):
-        report.build(run_dir)
+        build.build(run_dir)
     assert {name: (run_dir / f"report.{name}").read_bytes() for name in before} == before
 
 
@@ -591,7 +399,7 @@ def test_a_failed_build_leaves_the_old_report(run_dir: Path) -> None:
 
 
 def test_two_builds_give_the_same_bytes(built: dict[str, Path], run_dir: Path) -> None:
-    again = report.build(run_dir)
+    again = build.build(run_dir)
     assert {name: path.read_bytes() for name, path in again.items()} == {
         name: path.read_bytes() for name, path in built.items()
     }
@@ -600,7 +408,7 @@ def test_two_builds_give_the_same_bytes(built: dict[str, Path], run_dir: Path) -
 def test_name_and_time_of_the_run_stand_in_the_html_alone(built: dict[str, Path], run_dir: Path) -> None:
     name = "basic_model_50_epochs_timestamp_1234567890"
     edit(run_dir / "run.json", name=name, created=1_234_567_890, model_file=f"results/{name}.keras")
-    again = report.build(run_dir)
+    again = build.build(run_dir)
     assert {kind: again[kind].read_bytes() == built[kind].read_bytes() for kind in again} == {
         "html": False,
         "pdf": True,
@@ -609,7 +417,7 @@ def test_name_and_time_of_the_run_stand_in_the_html_alone(built: dict[str, Path]
     assert name in again["html"].read_text(encoding="utf-8")
     assert b"CreationDate" not in again["pdf"].read_bytes()
     edit(run_dir / "run.json", stages={"overfitting": {"outputs": {"model.keras": "0" * 64}}})
-    assert report.build(run_dir)["pdf"].read_bytes() != built["pdf"].read_bytes()  # another model
+    assert build.build(run_dir)["pdf"].read_bytes() != built["pdf"].read_bytes()  # another model
 
 
 def test_nothing_is_rebuilt_without_a_change(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -619,7 +427,7 @@ def test_nothing_is_rebuilt_without_a_change(run_dir: Path, monkeypatch: pytest.
 
     def builds() -> bool:
         calls.clear()
-        report.build(run_dir)
+        build.build(run_dir)
         return bool(calls)
 
     assert builds()
@@ -653,6 +461,6 @@ def test_long_tables_and_large_figures_stay_on_the_page(run_dir: Path, tmp_path:
     with open(run_dir / "tables/counts.csv", "w") as handle:
         handle.write("class,count\n" + "".join(f"row{i:03d},{i}\n" for i in range(150)))
     text = pdf_text(
-        report.build(run_dir, small(tmp_path, "::: {.table name=counts #tbl:a}\nLong.\n:::"))["pdf"]
+        build.build(run_dir, small(tmp_path, "::: {.table name=counts #tbl:a}\nLong.\n:::"))["pdf"]
     )
     assert all(f"row{i:03d}" in text for i in range(150))

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from fer_lib import layers, models, safe_model, training
+from fer_lib import checkpoints, layers, models
+from fer_lib.augmentation import RandomPhotograph
+from fer_lib.layers import BatchNormalization, LocalContrast, OrientedEdges
+from fer_tools.model_files import loading
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +26,7 @@ def test_batch_normalisation_gives_the_numbers_of_keras(maps):
     import keras
     import tensorflow as tf
 
-    ours, theirs = layers.BatchNormalization(momentum=0.7), keras.layers.BatchNormalization(momentum=0.7)
+    ours, theirs = BatchNormalization(momentum=0.7), keras.layers.BatchNormalization(momentum=0.7)
     results = []
     for layer in (ours, theirs):
         layer.build(maps.shape)
@@ -50,10 +53,10 @@ def test_a_saved_network_needs_nothing_of_ours_that_keras_has(tmp_path, name):
     import keras
 
     network = models.build(name)
-    assert any(isinstance(layer, layers.BatchNormalization) for layer in network.layers)
-    training.save_model(network, tmp_path / "a.keras")
-    loaded = safe_model.load(tmp_path / "a.keras")
-    assert not any(isinstance(layer, layers.BatchNormalization) for layer in loaded.layers)
+    assert any(isinstance(layer, BatchNormalization) for layer in network.layers)
+    checkpoints.save_model(network, tmp_path / "a.keras")
+    loaded = loading.load(tmp_path / "a.keras")
+    assert not any(isinstance(layer, BatchNormalization) for layer in loaded.layers)
     kept = sum(isinstance(layer, keras.layers.BatchNormalization) for layer in loaded.layers)
     assert kept == sum(isinstance(layer, keras.layers.Conv2D) for layer in loaded.layers) > 2
     size = models.image_size(name)
@@ -78,9 +81,9 @@ def test_without_augmentation_the_same_network_is_made_of_keras_own_layers(tmp_p
     expected = network.predict(images, verbose=0)
     np.testing.assert_allclose(plain.predict(images, verbose=0), expected, atol=1e-5)
     np.testing.assert_allclose(plain(images, training=False), expected, atol=1e-5)
-    training.save_model(plain, tmp_path / "a.keras")
+    checkpoints.save_model(plain, tmp_path / "a.keras")
     np.testing.assert_allclose(
-        safe_model.load(tmp_path / "a.keras").predict(images, verbose=0), expected, atol=1e-5
+        loading.load(tmp_path / "a.keras").predict(images, verbose=0), expected, atol=1e-5
     )
 
 
@@ -88,7 +91,7 @@ def test_a_basic_model_opens_where_we_are_not_installed(tmp_path):
     import json
     import zipfile
 
-    training.save_model(models.build("basic_model"), tmp_path / "a.keras")
+    checkpoints.save_model(models.build("basic_model"), tmp_path / "a.keras")
     with zipfile.ZipFile(tmp_path / "a.keras") as archive:
         assert b"fer_lib" not in archive.read("config.json")
         assert json.loads(archive.read("config.json"))["class_name"] == "Functional"
@@ -96,11 +99,11 @@ def test_a_basic_model_opens_where_we_are_not_installed(tmp_path):
 
 def test_another_photograph_is_another_one_and_repeats():
     x = faces()
-    layer = layers.RandomPhotograph(1.0, seed=5)
+    layer = RandomPhotograph(1.0, seed=5)
     first, second = np.array(layer(x, training=True)), np.array(layer(x, training=True))
     assert first.shape == x.shape and first.min() >= 0 and first.max() <= 1
     assert not np.allclose(first, second)
-    np.testing.assert_array_equal(first, layers.RandomPhotograph(1.0, seed=5)(x, training=True))
+    np.testing.assert_array_equal(first, RandomPhotograph(1.0, seed=5)(x, training=True))
     # Half of them are mirrored: light on the right.
     left, right = first[:, :, :20].mean((1, 2, 3)), first[:, :, 28:].mean((1, 2, 3))
     assert 3 <= (left > right).sum() <= 13
@@ -108,14 +111,14 @@ def test_another_photograph_is_another_one_and_repeats():
 
 def test_without_training_or_strength_a_photograph_stays_as_it_is():
     x = faces()
-    np.testing.assert_array_equal(layers.RandomPhotograph(1.0)(x), x)
-    np.testing.assert_array_equal(layers.RandomPhotograph(0.0)(x, training=True), x)
+    np.testing.assert_array_equal(RandomPhotograph(1.0)(x), x)
+    np.testing.assert_array_equal(RandomPhotograph(0.0)(x, training=True), x)
 
 
 def test_local_contrast_removes_slow_light():
     x = faces()
     x[:, 20:28, 20:28] += 0.1  # something to see
-    layer = layers.LocalContrast(floor=1e-3)
+    layer = LocalContrast(floor=1e-3)
     flat, lit = np.array(layer(x)), np.array(layer(0.5 * x + 0.3))
     np.testing.assert_allclose(flat, lit, atol=0.1)
     assert flat.std() > 0.5
@@ -125,7 +128,7 @@ def test_local_contrast_removes_slow_light():
 def test_edges_are_found_in_their_direction(axis, strongest):
     x = np.zeros((1, 48, 48, 1), np.float32)
     x[(slice(None), *[slice(24, None) if i == axis else slice(None) for i in (1, 2)])] = 1
-    maps = np.array(layers.OrientedEdges()(x))
+    maps = np.array(OrientedEdges()(x))
     assert maps.shape == (1, 24, 24, 8)
     assert maps.max((0, 1, 2)).argmax() == strongest
     assert maps.max((0, 1, 2))[(strongest + 4) % 8] == pytest.approx(0.01, abs=1e-3)  # light to dark: none

@@ -7,8 +7,12 @@ import zipfile
 import numpy as np
 import pytest
 
-from fer_lib import safe_model, training
+from fer_lib import checkpoints, training
+from fer_lib.batch_norm import BatchNormStatistics
+from fer_lib.data import picture
 from fer_lib.files import UsageError
+from fer_tools.model_files import loading
+from fer_tools.progress import EpochProgress
 
 SIZE, CLASSES = 16, 3
 
@@ -65,10 +69,10 @@ def recycled():
     """Give a function that makes one model new again: nothing has to be traced twice, which takes seconds."""
     model = small_model()
     model.optimizer.build(model.trainable_variables)
-    start = [np.array(variable) for variable in training._variables(model)]
+    start = [np.array(variable) for variable in checkpoints._variables(model)]
 
     def renew():
-        for variable, value in zip(training._variables(model), start, strict=True):
+        for variable, value in zip(checkpoints._variables(model), start, strict=True):
             variable.assign(value)
         return model
 
@@ -100,7 +104,7 @@ class Interrupted(BaseException):
 def test_prepared_images_have_the_size_and_range_of_the_input():
     images = np.random.default_rng(0).integers(0, 256, (5, 48, 48), dtype=np.uint8)
     images[0], images[1] = 0, 255
-    prepared = training.prepare(images, 64)
+    prepared = picture.network_input(images, 64)
     assert prepared.shape == (5, 64, 64, 1) and prepared.dtype == np.float32
     assert prepared.min() == 0 and prepared.max() == 255
     assert (prepared[0] == 0).all() and (prepared[1] == 255).all()
@@ -109,26 +113,26 @@ def test_prepared_images_have_the_size_and_range_of_the_input():
 
 def test_preparing_at_the_same_size_changes_nothing():
     images = np.random.default_rng(0).integers(0, 256, (3, 48, 48), dtype=np.uint8)
-    np.testing.assert_array_equal(training.prepare(images, 48)[..., 0], images)
+    np.testing.assert_array_equal(picture.network_input(images, 48)[..., 0], images)
 
 
 def test_preparing_is_bilinear():
     ramp = np.tile(np.arange(0, 96, 2, dtype=np.uint8), (1, 48, 1))
-    prepared = training.prepare(ramp, 96)[0, 0, :, 0]
+    prepared = picture.network_input(ramp, 96)[0, 0, :, 0]
     np.testing.assert_allclose(prepared[2:-2], np.arange(96)[2:-2] - 0.5, atol=1e-3)
 
 
 def test_pieces_fit_together():
     images = np.random.default_rng(0).integers(0, 256, (1030, 12, 12), dtype=np.uint8)
-    prepared = training.prepare(images, 16)
+    prepared = picture.network_input(images, 16)
     for start in (0, 1000, 1020, 1024):
         np.testing.assert_array_equal(
-            prepared[start : start + 6], training.prepare(images[start : start + 6], 16)
+            prepared[start : start + 6], picture.network_input(images[start : start + 6], 16)
         )
 
 
 def test_no_images_are_no_images():
-    assert training.prepare(np.empty((0, 48, 48), np.uint8), 64).shape == (0, 64, 64, 1)
+    assert picture.network_input(np.empty((0, 48, 48), np.uint8), 64).shape == (0, 64, 64, 1)
 
 
 def test_one_hot():
@@ -187,8 +191,10 @@ def test_the_history_returned_is_the_history_kept(tmp_path, faces, recycled):
         calls.append((len(rows), seconds))
 
     history = fit(tmp_path, faces, epochs=2, model=recycled(), progress=progress)
-    assert [set(row) for row in history] == [set(training.HISTORY_COLUMNS)] * 2
-    text = "".join(",".join(repr(row[name]) for name in training.HISTORY_COLUMNS) + "\n" for row in history)
+    assert [set(row) for row in history] == [set(checkpoints.HISTORY_COLUMNS)] * 2
+    text = "".join(
+        ",".join(repr(row[name]) for name in checkpoints.HISTORY_COLUMNS) + "\n" for row in history
+    )
     assert (tmp_path / "history.csv").read_text() == "epoch,loss,accuracy,val_loss,val_accuracy\n" + text
     assert [count for count, _ in calls] == [1, 2] and all(seconds > 0 for _, seconds in calls)
 
@@ -196,7 +202,7 @@ def test_the_history_returned_is_the_history_kept(tmp_path, faces, recycled):
 def test_the_validation_numbers_are_those_of_the_checkpoint(whole, tmp_path, faces):
     path = tmp_path / "epoch_003.keras"
     path.write_bytes(whole[path.name])
-    model = training.compile_model(safe_model.load(path))
+    model = training.compile_model(loading.load(path))
     said = [float(cell) for cell in whole["history.csv"].decode().splitlines()[3].split(",")]
     loss, accuracy, _ = model.evaluate(faces[0][30:], faces[1][30:], verbose=0)
     np.testing.assert_allclose([loss, accuracy], said[3:], rtol=1e-5)
@@ -316,7 +322,7 @@ def test_a_broken_state_is_refused(tmp_path, faces, recycled):
     for data in damaged:
         state.write_bytes(data)
         try:
-            training._restore(model, state)
+            checkpoints.restore(model, state)
         except UsageError as error:
             refused += 1
             assert "state.npz" in str(error) and "\n" not in str(error)
@@ -338,7 +344,7 @@ def test_a_state_cannot_bring_code_along(tmp_path, recycled):
     state = tmp_path / "state.npz"
     np.savez(state, history=np.array([print], dtype=object), v0=np.array([print], dtype=object))
     with pytest.raises(UsageError, match=r"state.npz"):
-        training._restore(recycled(), state)
+        checkpoints.restore(recycled(), state)
 
 
 def test_a_loss_that_is_no_number_stops_training_and_keeps_nothing_of_that_epoch(tmp_path, faces, recycled):
@@ -363,13 +369,13 @@ def test_without_averaging_and_recalibration_it_trains_the_plain_way(tmp_path, f
 def test_recalibration_gives_the_statistics_of_the_clean_images(faces):
     model = small_model()
     images = faces[0][:30]
-    training.BatchNormStatistics(model, images).renew()
+    BatchNormStatistics(model, images).renew()
     layer = model.get_layer("batch_normalization")
     maps = np.asarray(model.get_layer("conv2d")(model.get_layer("rescaling")(images)))
     np.testing.assert_allclose(layer.moving_mean, maps.mean((0, 1, 2)), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(layer.moving_variance, maps.var((0, 1, 2)), rtol=1e-3, atol=1e-6)
     before = [np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)]
-    training.BatchNormStatistics(model, images[:0]).renew()  # none: left alone
+    BatchNormStatistics(model, images[:0]).renew()  # none: left alone
     np.testing.assert_array_equal([np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)], before)
 
 
@@ -384,7 +390,7 @@ def test_recalibration_sees_every_layer_as_inference_would(faces):
     model.set_weights([w + rng.normal(0, 0.05, w.shape).astype(w.dtype) for w in model.get_weights()])
     images = rng.uniform(0, 255, (40, 48, 48, 1)).astype(np.float32)
     before = [np.asarray(weight) for weight in model.trainable_weights]
-    training.BatchNormStatistics(model, images).renew()
+    BatchNormStatistics(model, images).renew()
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             maps = np.asarray(keras.Model(model.inputs, layer.input)(images, training=False), np.float64)
@@ -400,20 +406,20 @@ def test_recalibration_sees_every_layer_as_inference_would(faces):
 
 def test_a_saved_model_has_the_same_bytes_and_predicts_the_same(tmp_path, faces):
     model = small_model()
-    training.save_model(model, tmp_path / "a.keras")
+    checkpoints.save_model(model, tmp_path / "a.keras")
     with zipfile.ZipFile(tmp_path / "a.keras") as archive:
         # Three times the size of the weights, and of no use to anybody but `state.npz`.
         assert b"optimizer" not in archive.read("model.weights.h5")
         assert not json.loads(archive.read("config.json")).get("compile_config")
         assert b"shared_object_id" not in archive.read("config.json")  # addresses in memory
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
-    training.save_model(model, tmp_path / "b.keras")
-    training.save_model(safe_model.load(tmp_path / "a.keras"), tmp_path / "c.keras")
+    checkpoints.save_model(model, tmp_path / "b.keras")
+    checkpoints.save_model(loading.load(tmp_path / "a.keras"), tmp_path / "c.keras")
     assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.keras", "b.keras", "c.keras"]
     expected = model.predict(faces[0], verbose=0)
     for name in ("a", "c"):
-        predicted = safe_model.load(tmp_path / f"{name}.keras").predict(faces[0], verbose=0)
+        predicted = loading.load(tmp_path / f"{name}.keras").predict(faces[0], verbose=0)
         np.testing.assert_array_equal(predicted, expected)
 
 
@@ -441,12 +447,12 @@ def test_what_is_no_model_or_no_safe_one_is_refused(tmp_path, kind):
             archive.writestr("metadata.json", "{}")
             archive.writestr("model.weights.h5", b"")
     elif kind == "truncated":
-        training.save_model(small_model(), path)
+        checkpoints.save_model(small_model(), path)
         path.write_bytes(path.read_bytes()[:3000])
     elif kind != "missing":
         path.write_bytes(b"" if kind == "empty" else b"not a model\n" * 50)
     with pytest.raises(UsageError) as caught:
-        safe_model.load(path)
+        loading.load(path)
     assert "model.keras" in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -490,7 +496,7 @@ def test_the_cross_check_of_evaluations_notices_a_wrong_number(faces, capsys):
 def test_the_time_left_is_minutes_and_seconds(tmp_path, monkeypatch, seconds, done, left):
     monkeypatch.setenv("FER_PROGRESS", str(tmp_path / "progress"))
     row = {"epoch": done, "loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
-    training.EpochProgress(50)([row] * done, seconds)
+    EpochProgress(50)([row] * done, seconds)
     line = (tmp_path / "progress").read_text()
     assert line.startswith(f"epoch {done:>2}/50  loss 1.000") and line.endswith(f", {left} left\n")
 
@@ -498,7 +504,7 @@ def test_the_time_left_is_minutes_and_seconds(tmp_path, monkeypatch, seconds, do
 def test_the_time_left_follows_the_last_epochs(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_PROGRESS", str(tmp_path / "progress"))
     row = {"epoch": 1, "loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
-    progress = training.EpochProgress(16)
+    progress = EpochProgress(16)
     for done, seconds in enumerate(
         [100, 1, 1, 1, 1, 1], 1
     ):  # the first compiles, and says nothing about the rest

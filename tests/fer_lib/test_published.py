@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, draw_face, make_csv
-from fer_lib.datasets import ALL_CLASSES
-from fer_lib.verify import verify
+from made import draw_face, make_csv
 from PIL import Image
 
-from fer_lib import verify as module
+from fer_lib.data import published
+from fer_lib.data.published import Verdict
+from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_lib.files import UsageError
 
 USAGES = {"Training": ("train", 4), "PublicTest": ("test", 2), "PrivateTest": ("test", 3)}
@@ -28,7 +28,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("published")
     digests: dict[str, dict] = {}
     for usage, (part, count) in USAGES.items():
-        for name in ALL_CLASSES:
+        for name in FER2013_CLASSES:
             folder = root / "fer2013" / part / name
             folder.mkdir(parents=True, exist_ok=True)
             lines = []
@@ -49,13 +49,13 @@ def copy(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return shutil.copytree(published / "fer2013", tmp_path / "copy")
 
 
-def states(verdict: module.Verdict) -> Counter:
+def states(verdict: Verdict) -> Counter:
     return Counter(row["state"] for row in verdict.rows)
 
 
 def test_authentic(copy: Path):
     (copy / "train/happy/Thumbs.db").write_text("ignored")
-    verdict = verify(copy)
+    verdict = published.judge(copy)
     assert verdict.status == "authentic" and "All 63 images" in verdict.detail and "\n" not in verdict.detail
     assert states(verdict) == {"authentic": 21}
     assert verdict.rows[0] == {
@@ -72,19 +72,19 @@ def test_authentic_zip(copy: Path, tmp_path: Path):
     with zipfile.ZipFile(path, "w") as archive:
         for file in copy.rglob("*.jpg"):
             archive.write(file, file.relative_to(copy))
-    assert verify(path) == verify(copy)
-    assert verify(path).status == "authentic"
+    assert published.judge(path) == published.judge(copy)
+    assert published.judge(path).status == "authentic"
 
 
 def test_partial(copy: Path):
     for file in copy.glob("test/*/PrivateTest_*"):
         file.unlink()
-    verdict = verify(copy)
+    verdict = published.judge(copy)
     assert verdict.status == "partial" and "missing: PrivateTest (all classes)" in verdict.detail
     assert states(verdict) == {"authentic": 14, "missing": 7}
     shutil.rmtree(copy / "train/sad")
     next(copy.glob("train/happy/*.jpg")).unlink()
-    verdict = verify(copy)
+    verdict = published.judge(copy)
     assert verdict.status == "partial" and "Training (sad)" in verdict.detail
     assert "incomplete: Training (happy)" in verdict.detail
 
@@ -108,80 +108,80 @@ def test_altered(copy: Path, change: str):
         shutil.copy(file, file.with_name("Training_5000.jpg"))
     else:
         next(copy.glob("train/sad/*.jpg")).rename(file.with_name("Training_5000.jpg"))
-    verdict = verify(copy)
+    verdict = published.judge(copy)
     assert verdict.status == "altered" and "altered: Training (happy)" in verdict.detail
     assert states(verdict)["altered"] == 1
 
 
 def test_foreign_images_among_the_published(copy: Path):
     shutil.copy(next(copy.glob("train/happy/*.jpg")), copy / "train/happy/selfie.jpg")
-    verdict = verify(copy)
+    verdict = published.judge(copy)
     assert verdict.status == "altered" and "1 images that FER2013 does not have" in verdict.detail
 
 
 def test_another_split(copy: Path):
     moved = next(copy.glob("test/happy/PublicTest*"))
     moved.rename(copy / "train/happy" / moved.name)
-    verdict = verify(copy)
+    verdict = published.judge(copy)
     assert verdict.status == "another split" and "1 images lie in another part" in verdict.detail
     shutil.rmtree(copy / "train/happy")
     (copy / "test").rename(copy / "validation")
     for i, file in enumerate(sorted(copy.rglob("*.jpg"))):
         file.rename(file.with_name(f"{i}.jpg"))
-    verdict = verify(copy)
+    verdict = published.judge(copy)
     assert verdict.status == "another split" and "train and validation (24 and 34" in verdict.detail
 
 
 def test_what_cannot_be_compared(copy: Path):
     for i, file in enumerate(sorted(copy.rglob("*.jpg"))):
         file.rename(file.with_name(f"{i}.jpg"))
-    verdict = verify(copy)
+    verdict = published.judge(copy)
     assert verdict.status == "unverified" and "renamed" in verdict.detail
     next(copy.rglob("*.jpg")).unlink()
-    assert verify(copy).status == "not FER2013"
+    assert published.judge(copy).status == "not FER2013"
 
 
 def test_a_few_images_under_the_right_names(face_folder: Path):
-    verdict = verify(face_folder)  # against the real digests
+    verdict = published.judge(face_folder)  # against the real digests
     assert verdict.status == "unverified" and "no class is complete" in verdict.detail
 
 
 def test_csv(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = make_csv(tmp_path / "icml_face_data.csv", copy)
-    verdict = verify(path)
+    verdict = published.judge(path)
     assert verdict.status == "unverified" and "counts of all classes are FER2013's" in verdict.detail
     assert states(verdict) == {"count agrees": 21}
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
     monkeypatch.setattr(module, "CSV_MD5", {md5: "icml_face_data.csv"})
-    assert verify(path).status == "authentic" and states(verify(path)) == {"authentic": 21}
+    assert published.judge(path).status == "authentic" and states(published.judge(path)) == {"authentic": 21}
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(line for line in lines if "PrivateTest" not in line))
-    verdict = verify(path)
+    verdict = published.judge(path)
     assert verdict.status == "unverified" and "missing: PrivateTest (all classes)" in verdict.detail
     path.write_text("".join(lines + lines[1:2]))
-    assert verify(path).status == "altered"
+    assert published.judge(path).status == "altered"
     path.write_text("emotion,pixels\n")
     with pytest.raises(UsageError, match="row 1"):
-        verify(path)
+        published.judge(path)
 
 
 def test_the_committed_digests_are_whole():
     digests = json.loads((ROOT / "data/fer2013.digests.json").read_text())
     totals = {usage: sum(entry["count"] for entry in group.values()) for usage, group in digests.items()}
     assert totals == {"Training": 28_709, "PublicTest": 3_589, "PrivateTest": 3_589}
-    assert all(set(group) == set(ALL_CLASSES) for group in digests.values())
+    assert all(set(group) == set(FER2013_CLASSES) for group in digests.values())
 
 
 def test_bundled_faces():
     if not (ROOT / "data/bundled/digests.json").exists():
         pytest.skip("data/bundled is not there")
-    verdict = verify("bundled")
+    verdict = published.judge("bundled")
     assert verdict.status == "authentic" and states(verdict) == {"authentic": 6}
 
 
 def test_bundled_faces_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("fer_lib.datasets.ROOT", tmp_path)
-    verdict = verify("bundled")
+    verdict = published.judge("bundled")
     assert verdict.status == "altered" and "git checkout" in verdict.detail
 
 
@@ -195,7 +195,7 @@ def test_nothing_heavy_is_imported(face_folder: Path):
 
 
 def test_real_fer2013(fer2013: Path):
-    verdict = verify(fer2013)
+    verdict = published.judge(fer2013)
     assert verdict.status in ("authentic", "partial")
     found = {state for row in verdict.rows if row["usage"] != "PrivateTest" for state in [row["state"]]}
     assert found == {"authentic"}

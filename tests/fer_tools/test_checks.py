@@ -9,67 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_report import synthetic_metrics, synthetic_run, synthetic_tables
+from synthetic import (
+    TABLES_OF,
+    make_run,
+    synthetic_run,
+    synthetic_tables,
+)
 
-from fer_lib import cli, params, pipeline, report, runs, trust
+from fer_lib import pipeline, runs
 from fer_lib.files import UsageError, read_json, write_json
-
-FIGURES_OF = {
-    "exploration": ("counts", "mean_faces", "brightness", "augmentation"),
-    "training": (),
-    "overfitting": ("loss", "accuracy", "gap"),
-    "evaluation": ("confusion_matrix", "per_class", "calibration", "mistakes", "attention"),
-}
-TABLES_OF = {
-    "exploration": ("counts",),
-    "training": ("summary", "configuration"),
-    "overfitting": (),
-    "evaluation": ("per_class", "requirements", "predictions"),
-}
-
-
-def predictions(hits: str) -> str:
-    """Give predictions.csv of a test set of happy faces: `+` is right, `-` is wrong."""
-    lines = [f"f{i},happy,{'happy' if hit == '+' else 'neutral'}" for i, hit in enumerate(hits)]
-    return "\n".join(["name,label,predicted", *lines]) + "\n"
-
-
-def make_run(template: Path, faces: Path, hits: str = "++-", **values) -> runs.Run:
-    """Go through what `fer run` does to a run, without executing a notebook."""
-    resolved = params.resolve("smoke", {"data": str(faces), **values})
-    run = runs.create("basic_model_3_epochs")
-    run.update(parameters=resolved)
-    for stage, kind in ((name, runs.STAGES[name]) for name in runs.REQUIRED):
-        runs.begin(stage, params.build(stage, resolved[stage] | {"run": str(run.path)}))
-        run.stage, run._written = stage, set()
-        for epoch in (1, 2) if stage == "training" else ():
-            path = run.path / "checkpoints" / f"epoch_{epoch:03d}.keras"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(b"weights %d" % epoch)
-            (run.path / "history.csv").write_text("epoch,loss\n1,1.0\n2,0.9\n")
-            run.keep(path, run.path / "history.csv")
-        if stage == "overfitting":
-            run.keep_model(2)
-        for folder, kinds, names in (
-            ("figures", ("svg", "pdf"), FIGURES_OF[stage]),
-            ("tables", ("csv",), TABLES_OF[stage]),
-        ):
-            (run.path / folder).mkdir(exist_ok=True)
-            for file in [run.path / folder / f"{name}.{end}" for name in names for end in kinds]:
-                if file.stem == "predictions":
-                    file.write_text(predictions(hits))
-                else:
-                    shutil.copy(template / folder / file.name, file)
-                run.keep(file)
-        for prefix in kind.prefixes:
-            found = {k: v for k, v in synthetic_metrics().items() if k.startswith(prefix)}
-            run.record(prefix[:-1], {key.removeprefix(prefix): value for key, value in found.items()})
-        run.finish()
-        executed = run.path / "notebooks" / f"{kind.notebook}.ipynb"
-        executed.parent.mkdir(exist_ok=True)
-        executed.write_text("{}")
-        run.keep_notebook(stage)
-    return run
+from fer_tools import checking, commands, paths
+from fer_tools.checks import verify
+from fer_tools.report import build
+from fer_tools.run import find, provenance, stage
+from fer_tools.run.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -82,25 +35,25 @@ def template(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def original(template, make_face_folder, tmp_path_factory) -> Iterator[runs.Run]:
+def original(template, make_face_folder, tmp_path_factory) -> Iterator[Run]:
     """Give a run with its report; do not write into it."""
     folder = tmp_path_factory.mktemp("original")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_RESULTS", str(folder / "results"))
         patch.setenv("FER_PROGRESS", "/dev/null")  # as `fer run` does
         run = make_run(template, make_face_folder(folder / "faces"))
-        report.build(run.path)
+        build.build(run.path)
         yield run
 
 
 @pytest.fixture
-def run(original, tmp_path, monkeypatch) -> runs.Run:
+def run(original, tmp_path, monkeypatch) -> Run:
     """Give a copy of a run with its report, and of its data."""
     folder = tmp_path / "results"
     shutil.copytree(original.path.parent, folder)
     monkeypatch.setenv("FER_RESULTS", str(folder))
     monkeypatch.setattr(pipeline, "interruptible", lambda: None)
-    return runs.Run(folder / original.name)
+    return Run(folder / original.name)
 
 
 def edit(path: Path, **values) -> None:
@@ -116,7 +69,7 @@ def append(path: Path, text: str = "\n") -> None:
 
 
 def test_a_run_that_is_well_has_every_edge_from_report_to_data(run, capsys):
-    assert cli.main(["check"]) == 0 == cli.main(["check", run.name])
+    assert commands.main(["check"]) == 0 == commands.main(["check", run.name])
     out, err = capsys.readouterr()
     assert not err and "stale" not in out and "altered" not in out
     rows = {tuple(re.split(r"  +(?:<-  )?", line)) for line in out.splitlines() if "  <-  " in line}
@@ -141,25 +94,25 @@ def test_checking_needs_no_tensorflow(run):
     code = "import sys; from fer_lib import cli; code = cli.main(['check']);"
     code += "print(code, [n for n in ('tensorflow', 'keras', 'pandas', 'matplotlib') if n in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=runs.ROOT, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.ROOT, check=True
     )
     assert done.stdout.splitlines()[-1] == "0 []"
 
 
-def swap_two_figures(run: runs.Run) -> None:
+def swap_two_figures(run: Run) -> None:
     one, other = run.path / "figures" / "loss.svg", run.path / "figures" / "accuracy.svg"
     shutil.copy(other, run.path / "x")
     shutil.copy(one, other)
     shutil.move(run.path / "x", one)
 
 
-def set_window(run: runs.Run) -> None:
+def set_window(run: Run) -> None:
     parameters = run.document["parameters"]
     parameters["overfitting"]["window"] = 7
     run.update(parameters=parameters)
 
 
-def swap_model_and_digest(run: runs.Run) -> None:
+def swap_model_and_digest(run: Run) -> None:
     run.model_path.write_bytes(b"weights of another run")
     stages = run.document["stages"]
     stages["overfitting"]["outputs"]["model.keras"] = runs.sha256_of_file(run.model_path)
@@ -201,7 +154,7 @@ def swap_model_and_digest(run: runs.Run) -> None:
 )
 def test_what_was_altered_is_found_and_named(run, capsys, tamper, said):
     tamper(run)
-    assert cli.main(["check", run.name]) == 2
+    assert commands.main(["check", run.name]) == 2
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert len(lines) == len(said) and all(line.startswith(f"fer: {run.name}: ") for line in lines), err
@@ -215,7 +168,7 @@ def test_files_missing_from_one_folder_share_a_line(run, capsys):
     first, *_, last = paths = sorted((run.path / "checkpoints").glob("*.keras"))
     for path in paths:
         path.unlink()
-    assert cli.main(["check", run.name]) == 2
+    assert commands.main(["check", run.name]) == 2
     out, err = capsys.readouterr()
     (line,) = err.splitlines()
     assert line.startswith(f"fer: {run.name}: checkpoints/: ") and "files are missing" in line
@@ -227,7 +180,7 @@ def test_every_file_missing_from_a_folder_is_named(run, capsys):
     gone = sorted((run.path / "figures").iterdir())[1:9:3]  # three that are no neighbours
     for path in gone:
         path.unlink()
-    assert cli.main(["check", run.name]) == 2
+    assert commands.main(["check", run.name]) == 2
     line = next(x for x in capsys.readouterr().err.splitlines() if "files are missing" in x)
     assert all(path.name in line for path in gone) and "3 files" in line
 
@@ -238,11 +191,11 @@ def test_every_file_missing_from_a_folder_is_named(run, capsys):
 )
 def test_software_that_no_notebook_ran_with_is_found_and_not_reported(run, capsys, key, other):
     run.update(**{key: run.document[key] | other})
-    report.build(run.path)  # so that it is not its contents that are found to be others
-    assert cli.main(["check", run.name]) == 2
+    build.build(run.path)  # so that it is not its contents that are found to be others
+    assert commands.main(["check", run.name]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"run.json: {key} is not what any notebook ran with" in line
-    assert cli.main(["report", run.name]) == 2
+    assert commands.main(["report", run.name]) == 2
 
 
 def test_an_exploration_of_other_data_than_were_trained_on_is_found_and_not_reported(run, capsys):
@@ -252,23 +205,23 @@ def test_an_exploration_of_other_data_than_were_trained_on_is_found_and_not_repo
     write_json(run.path / "run.json", document)
     document["stages"]["exploration"]["inputs"] = run.inputs("exploration")
     write_json(run.path / "run.json", document)
-    report.build(run.path)
-    assert cli.main(["check", run.name]) == 2
+    build.build(run.path)
+    assert commands.main(["check", run.name]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "01_exploration has other data than 02_training (seed, train_samples)" in line
-    assert cli.main(["report", run.name]) == 2
+    assert commands.main(["report", run.name]) == 2
 
 
 def test_a_report_with_anything_foreign_is_refused(run, capsys):
     (run.path / "figures" / "factors.svg").write_text("<svg/>")  # the text shows it where it exists
     (run.path / "figures" / "factors.pdf").write_text("a drawing")
-    assert cli.main(["report", run.name]) == 2
+    assert commands.main(["report", run.name]) == 2
     assert "figures/factors.pdf was not written by any notebook" in capsys.readouterr().err
 
 
 def test_a_foreign_metric_is_one_line_whatever_its_name(run, capsys):
     write_json(run.path / "metrics.json", run.metrics | {"a\x1eb\n\x1b[2J": 1})
-    assert cli.main(["check", run.name]) == 2
+    assert commands.main(["check", run.name]) == 2
     said = capsys.readouterr()
     lines = said.err.splitlines()
     assert all(line.startswith(f"fer: {run.name}: ") for line in lines), lines
@@ -277,14 +230,14 @@ def test_a_foreign_metric_is_one_line_whatever_its_name(run, capsys):
 
 @pytest.mark.parametrize("what", ["code", "data", "environment"])
 def test_what_is_stale_is_found_and_named(run, capsys, monkeypatch, what, tmp_path):
-    now = {"code": runs.code_digest, "data": runs.Run._data_digests, "environment": runs.versions}
+    now = {"code": provenance.code_digest, "data": Run._data_digests, "environment": provenance.versions}
     if what == "code":
         monkeypatch.setattr(runs, "code_digest", lambda *given: now["code"](*given) + "x")
     elif what == "data":
-        monkeypatch.setattr(runs.Run, "_data_digests", lambda *given: ["another set"])
+        monkeypatch.setattr(Run, "_data_digests", lambda *given: ["another set"])
     else:
         monkeypatch.setattr(runs, "versions", lambda: now["environment"]() | {"numpy": "9.9"})
-    assert cli.main(["check", run.name]) == 2
+    assert commands.main(["check", run.name]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == (3 if what == "data" else 4)  # 03 reads no data
     assert all(f"its {what} " in line for line in lines)
@@ -294,8 +247,8 @@ def test_data_that_are_gone_are_one_line_a_stage(run, capsys, monkeypatch):
     def gone(*_):
         raise UsageError("no such folder")
 
-    monkeypatch.setattr(runs.Run, "_data_digests", gone)
-    assert cli.main(["check", run.name]) == 2
+    monkeypatch.setattr(Run, "_data_digests", gone)
+    assert commands.main(["check", run.name]) == 2
     err = capsys.readouterr().err
     assert err.count("no such folder") == len(err.splitlines()) == 3
 
@@ -303,7 +256,7 @@ def test_data_that_are_gone_are_one_line_a_stage(run, capsys, monkeypatch):
 def test_without_a_report_a_run_may_be_well(run, capsys):
     for path in run.path.glob("report.*"):
         path.unlink()
-    assert cli.main(["check", run.name]) == 0
+    assert commands.main(["check", run.name]) == 0
     assert "absent" in capsys.readouterr().out
 
 
@@ -311,7 +264,7 @@ def test_a_run_that_is_not_finished_is_not_well(run, capsys):
     stages = run.document["stages"]
     stages["evaluation"] = {"status": "running", "inputs": {}, "replaces": []}
     run.update(stages=stages)
-    assert cli.main(["check", run.name]) == 2
+    assert commands.main(["check", run.name]) == 2
     assert "not finished" in capsys.readouterr().err
 
 
@@ -319,21 +272,21 @@ def test_killed_between_last_cell_and_notebook_a_stage_is_not_done_and_training_
     monkeypatch.setenv("FER_PROGRESS", "/dev/null")
     state = run.path / "checkpoints" / "state.npz"
     begun = run.parameters("training")
-    chosen = params.build("training", params.plain(begun) | {"run": str(run.path)})
-    again = runs.begin("training", chosen)  # it was done: an output had been altered, nothing is trusted
+    chosen = checking.build("training", checking.plain(begun) | {"run": str(run.path)})
+    again = stage.begin("training", chosen)  # it was done: an output had been altered, nothing is trusted
     assert not list(state.parent.iterdir())
     state.write_bytes(b"all epochs")
     again.finish()
-    assert state.exists() and "killed" in runs.Run(run.path).stale_reason("training")
-    runs.begin("training", chosen).finish()
+    assert state.exists() and "killed" in Run(run.path).stale_reason("training")
+    stage.begin("training", chosen).finish()
     assert state.exists()
     (run.path / "notebooks" / "02_training.ipynb").write_text("{}")
     again.keep_notebook("training")
-    assert not state.exists() and runs.Run(run.path).stale_reason("training") is None
+    assert not state.exists() and Run(run.path).stale_reason("training") is None
 
 
 def test_what_an_earlier_execution_wrote_and_this_one_did_not_is_removed(run):
-    again = runs.begin("overfitting", params.build("overfitting", {"run": str(run.path), "window": 3}))
+    again = stage.begin("overfitting", checking.build("overfitting", {"run": str(run.path), "window": 3}))
     again.keep_model(2)
     again.finish()
     left = {path.name for path in (run.path / "figures").iterdir()}
@@ -346,7 +299,7 @@ def test_a_hostile_run_json_removes_nothing_outside(run, tmp_path):
     stages = run.document["stages"]
     stages["overfitting"]["outputs"]["../../victim"] = "0" * 64
     run.update(stages=stages)
-    runs.begin("overfitting", params.build("overfitting", {"run": str(run.path), "window": 3})).finish()
+    stage.begin("overfitting", checking.build("overfitting", {"run": str(run.path), "window": 3})).finish()
     assert victim.read_text() == "mine"
 
 
@@ -359,7 +312,7 @@ def executed(monkeypatch, original, tmp_path):
     made = []
 
     def execute_with(change=lambda run: None):
-        def execute(run: runs.Run) -> None:
+        def execute(run: Run) -> None:
             made.append(run)
             for folder in ("figures", "tables", "checkpoints", "history.csv", "metrics.json"):
                 copy = shutil.copytree if (original.path / folder).is_dir() else shutil.copy
@@ -381,23 +334,23 @@ def executed(monkeypatch, original, tmp_path):
 def test_the_same_again_is_identical_and_leaves_nothing(run, executed, capsys, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     (made,) = [executed()]
-    assert cli.main(["verify", run.name]) == 0
+    assert commands.main(["verify", run.name]) == 0
     out = capsys.readouterr().out
     assert out.endswith("\nidentical\n") and "0 not" in out and "report.pdf: 1 of 1 identical" in out
     assert sorted(tmp_path.rglob("*")) == before and not made[0].path.exists()
     assert made[0].document if made[0].path.exists() else True
-    assert runs.results_folder() == run.path.parent
+    assert paths.results_folder() == run.path.parent
 
 
 def test_files_that_were_given_away_are_compared_by_what_run_json_says_of_them(run, executed, capsys):
     executed()
     for gone in (run.path / "figures" / "loss.pdf", run.path / "report.json", run.model_path):
         gone.unlink()
-    assert cli.main(["verify", run.name]) == 0
+    assert commands.main(["verify", run.name]) == 0
     out = capsys.readouterr().out
     assert "before: figures/loss.pdf is missing" in out and out.endswith("\nidentical\n")
     executed(lambda again: append(again.path / "figures" / "loss.pdf"))
-    assert cli.main(["verify", run.name]) == 0
+    assert commands.main(["verify", run.name]) == 0
     out = capsys.readouterr().out
     assert "\n  figures/loss.pdf\n" in out and out.endswith("\nequal within tolerance\n")
 
@@ -405,7 +358,7 @@ def test_files_that_were_given_away_are_compared_by_what_run_json_says_of_them(r
 def test_under_another_name_a_run_comes_out_the_same(run, executed, capsys):
     executed()
     run.path.rename(run.path.with_name("reference"))
-    assert cli.main(["verify", "reference"]) == 0
+    assert commands.main(["verify", "reference"]) == 0
     assert capsys.readouterr().out.endswith("\nidentical\n")
 
 
@@ -414,14 +367,14 @@ def test_a_name_that_somebody_made_up_leads_nowhere(run, executed, capsys, tmp_p
     made = executed()
     run.update(name=name)
     before = sorted(tmp_path.rglob("*"))
-    assert cli.main(["verify", run.name]) == 0
+    assert commands.main(["verify", run.name]) == 0
     assert made[0].path.parent.name.startswith("fer-verify-") and sorted(tmp_path.rglob("*")) == before
 
 
 def test_within_tolerance_is_said_metric_by_metric(run, executed, capsys):
     accuracy = run.metrics["test.accuracy"] + 0.01
     executed(lambda again: edit(again.path / "metrics.json", test__accuracy=accuracy))
-    assert cli.main(["verify", run.name]) == 0
+    assert commands.main(["verify", run.name]) == 0
     out = capsys.readouterr().out
     assert re.search(r"test.accuracy +0.73913 -> 0.74913 +equal within tolerance", out)
     assert ", 1 not" in out and out.endswith("\nequal within tolerance\n")
@@ -437,7 +390,7 @@ def test_within_tolerance_is_said_metric_by_metric(run, executed, capsys):
 )
 def test_what_is_different_has_exit_code_1_and_is_kept(run, executed, capsys, change):
     made = executed(change)
-    assert cli.main(["verify", run.name]) == 1
+    assert commands.main(["verify", run.name]) == 1
     out = capsys.readouterr().out
     assert out.endswith("\ndifferent\n") and str(made[0].path) in out and made[0].path.exists()
 
@@ -449,16 +402,16 @@ def test_numbers_that_were_invented_together_with_their_digest_are_found_by_exec
     stages = run.document["stages"]
     stages["evaluation"]["outputs"]["metrics.json"] = run._metrics_digest("evaluation")
     run.update(stages=stages)
-    report.build(run.path)
-    assert cli.main(["check", run.name]) == 0  # nothing is signed
+    build.build(run.path)
+    assert commands.main(["check", run.name]) == 0  # nothing is signed
     executed()
-    assert cli.main(["verify", run.name]) == 1
+    assert commands.main(["verify", run.name]) == 1
     assert "different" in capsys.readouterr().out
 
 
 def test_other_bytes_alone_are_not_identical(run, executed, capsys):
     executed(lambda again: append(again.path / "figures" / "loss.svg"))
-    assert cli.main(["verify", run.name]) == 0
+    assert commands.main(["verify", run.name]) == 0
     out = capsys.readouterr().out
     assert "\n  figures/loss.svg\n" in out and out.endswith("\nequal within tolerance\n")
 
@@ -468,7 +421,7 @@ def test_a_failed_execution_leaves_nothing(run, executed, capsys, tmp_path):
         raise UsageError("02_training, cell 3: no")
 
     made = executed(fail)
-    assert cli.main(["verify", run.name]) == 2
+    assert commands.main(["verify", run.name]) == 2
     assert not made[0].path.exists() and not list(tmp_path.glob("fer-verify-*"))
     assert len(capsys.readouterr().err.splitlines()) == 1
 
@@ -477,7 +430,7 @@ def test_a_run_that_is_not_finished_is_not_verified(run, capsys):
     stages = run.document["stages"]
     del stages["evaluation"]
     run.update(stages=stages)
-    assert cli.main(["verify", run.name]) == 2
+    assert commands.main(["verify", run.name]) == 2
     assert "04_evaluation is not finished" in capsys.readouterr().err
 
 
@@ -514,7 +467,7 @@ def test_a_run_that_is_not_finished_is_not_verified(run, capsys):
     ],
 )
 def test_the_tolerance(key, a, b, near):
-    assert trust.tolerated(key, a, b, 50) is near is trust.tolerated(key, b, a, 50)
+    assert verify.tolerated(key, a, b, 50) is near is verify.tolerated(key, b, a, 50)
 
 
 # -- compare -----------------------------------------------------------------------------------------------
@@ -534,7 +487,7 @@ def several(template, face_folder, tmp_path, monkeypatch):
 def test_two_runs_are_compared_image_by_image(several, capsys):
     names = several(("+" * 30 + "-" * 10, {}), ("+" * 20 + "-" * 20, {"dropout": 0.5}))
     capsys.readouterr()
-    assert cli.main(["compare", *names]) == 0
+    assert commands.main(["compare", *names]) == 0
     out = capsys.readouterr().out
     assert f"A  {names[0]}  seed 0  75.0% (59.8% to 85.8%)" in out and "40 test images" in out
     assert "differing: dropout\n" in out
@@ -547,14 +500,14 @@ def test_two_runs_are_compared_image_by_image(several, capsys):
 
 def test_a_difference_that_may_be_chance_is_none(several, capsys):
     names = several(("+" * 30 + "-" * 10, {}), ("-" + "+" * 29 + "+" + "-" * 9, {"dropout": 0.5}))
-    assert cli.main(["compare", *names]) == 0
+    assert commands.main(["compare", *names]) == 0
     assert "No difference between A and B is shown" in capsys.readouterr().out
 
 
 def test_several_seeds_are_mean_and_spread_never_the_best(several, capsys):
     names = several(("++++------", {"seed": 1}), ("+++++-----", {"seed": 2}), ("++++++----", {"seed": 3}))
     capsys.readouterr()
-    assert cli.main(["compare", *names]) == 0
+    assert commands.main(["compare", *names]) == 0
     out = capsys.readouterr().out
     assert "differing: seed\n" in out and "best" not in out
     expected = "over 3 seeds: mean 50.0%, standard deviation 10.0 percentage points, 40.0% to 60.0%"
@@ -573,7 +526,7 @@ def test_several_seeds_are_mean_and_spread_never_the_best(several, capsys):
 def test_what_cannot_be_compared_is_refused(several, capsys, given, said):
     names = several(*given)
     capsys.readouterr()
-    assert cli.main(["compare", *names]) == 2
+    assert commands.main(["compare", *names]) == 2
     out, err = capsys.readouterr()
     assert said in err and len(err.splitlines()) == 1
     assert "%" not in out  # a table of accuracies invites to take the best
@@ -584,17 +537,17 @@ def test_another_test_set_with_the_same_names_is_refused(
 ):
     names = several(("++", {}))
     names.append(make_run(template, make_face_folder(tmp_path / "other"), "++").name)
-    assert cli.main(["compare", *names]) == 2
+    assert commands.main(["compare", *names]) == 2
     assert "test images are not those" in capsys.readouterr().err
 
 
 def test_altered_predictions_are_not_compared(several, capsys):
     names = several(("++-", {}), ("++-", {"seed": 1}))
-    append(runs.find(names[1]).path / "tables" / "predictions.csv", "f3,happy,happy\n")
-    assert cli.main(["compare", *names]) == 2
+    append(find.open_run(names[1]).path / "tables" / "predictions.csv", "f3,happy,happy\n")
+    assert commands.main(["compare", *names]) == 2
     assert "predictions.csv is not what 04_evaluation wrote" in capsys.readouterr().err
-    document = runs.find(names[1]).document
+    document = find.open_run(names[1]).document
     del document["stages"]["evaluation"]
-    (runs.find(names[1]).path / "run.json").write_text(json.dumps(document))
-    assert cli.main(["compare", *names]) == 2
+    (find.open_run(names[1]).path / "run.json").write_text(json.dumps(document))
+    assert commands.main(["compare", *names]) == 2
     assert "no evaluation yet" in capsys.readouterr().err
