@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do \
 # Some machines forbid Python its caches of compiled code; every import of TensorFlow then takes 12 s, not 5.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help report test fuzz load lab data smoke sweep bench notebooks references faces lint lock clean
+.PHONY: help report test quick fuzz load lab data smoke sweep bench notebooks references faces lint lock clean
 
 help: ## explain the targets
 	@echo 'FER Lab: facial expression recognition as coursework that reproduces itself'
@@ -40,11 +40,15 @@ test: $(BIN)/.ready ## run every test: units, notebooks, report
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
 	@FER_RESULTS="$$(mktemp -d)" $(BIN)/python -m pytest --nbval -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+quick: $(BIN)/.ready ## lint, and the tests of the files that you have changed (under a minute)
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
+	@FER_RESULTS="$$(mktemp -d)" $(BIN)/python -m pytest -q -m "not slow" $$($(BIN)/python tests/helpers/changed.py)
+
 fuzz: $(BIN)/.ready ## try 10,000 broken inputs a target (FER_FUZZ=... chooses how many)
-	@FER_FUZZ="$${FER_FUZZ:-10000}" $(BIN)/python -m pytest -q tests/test_fuzz.py
+	@FER_FUZZ="$${FER_FUZZ:-10000}" $(BIN)/python -m pytest -q tests/fer_tools/test_fuzz*.py
 
 load: $(BIN)/.ready ## measure reading 100,000 and 500,000 images, and FER2013 where it is
-	@FER_LOAD="$${FER_LOAD:-100000,500000}" $(BIN)/python -m pytest -q -s tests/test_load.py
+	@FER_LOAD="$${FER_LOAD:-100000,500000}" $(BIN)/python -m pytest -q -s tests/fer_lib/test_speed_of_loading.py
 
 lab: $(BIN)/.ready ## open the notebooks in JupyterLab (on this machine only)
 	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 notebooks
@@ -63,10 +67,10 @@ bench: $(BIN)/.ready ## time training and prediction against plain Keras
 
 notebooks: $(BIN)/.ready ## renew the outputs of the committed notebooks (one full run)
 	@$(BIN)/fer run --reuse --report
-	@$(BIN)/python notebooks/renew.py notebooks
+	@$(BIN)/python -m fer_tools.renew notebooks
 
 references: $(BIN)/.ready ## renew the notebooks that the tests compare with
-	@$(BIN)/python notebooks/renew.py references
+	@$(BIN)/python -m fer_tools.renew references
 
 faces: $(BIN)/.ready ## render the bundled faces anew and compare them with the committed ones
 	@$(BIN)/python -m faces.build
