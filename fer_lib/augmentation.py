@@ -39,7 +39,7 @@ def augmentation_layers(rotation: float = 0.02, zoom: float = 0.05, seed: int = 
 
 
 def stack_of(network: Any) -> list[Any]:
-    """Give copies of the layers of a network that change a training image at random, in order."""
+    """Return copies of the layers of a network that change a training image at random, in order."""
     random = [layer for layer in network.layers if layer.name.startswith("random_")]
     return [type(layer).from_config(layer.get_config()) for layer in random]
 
@@ -147,5 +147,5 @@ class RandomPhotograph(keras.layers.Layer):
         return images + (fill - images) * hole
 
     def get_config(self) -> dict[str, Any]:
-        """Give what `__init__` takes."""
+        """Return what `__init__` takes."""
         return super().get_config() | {"strength": self.strength, "seed": self.seed}

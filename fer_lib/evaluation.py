@@ -151,7 +151,7 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
 
 
 def most_confident_mistakes(probabilities: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
-    """Give the indices of at most `n` wrong predictions, the most confident first; ties in image order."""
+    """Return the indices of at most `n` wrong predictions, the most confident first; ties in image order."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")[:n]]
 

@@ -23,7 +23,7 @@ class UsageError(Exception):
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` and rename it to `path` on success.
+    """Yield a temporary path beside `path` and rename it to `path` on success.
 
     A reader sees the old file or the new one, never a part; when the body fails, the old file stays
     and the temporary one is removed.

@@ -115,7 +115,7 @@ class LocalContrast(keras.layers.Layer):
         return (centred / (ops.sqrt(ops.maximum(variance, 1e-8)) + self.floor))[..., None]
 
     def get_config(self) -> dict[str, Any]:
-        """Give what `__init__` takes."""
+        """Return what `__init__` takes."""
         own = {"mean_sigma": self.mean_sigma, "deviation_sigma": self.deviation_sigma, "floor": self.floor}
         return super().get_config() | own
 
@@ -155,5 +155,5 @@ class OrientedEdges(keras.layers.Layer):
         return ops.sqrt(ops.average_pool(size * along**4, 2) + 1e-4)
 
     def get_config(self) -> dict[str, Any]:
-        """Give what `__init__` takes."""
+        """Return what `__init__` takes."""
         return super().get_config() | {"orientations": self.orientations, "sigma": self.sigma}

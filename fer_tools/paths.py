@@ -10,7 +10,7 @@ STUDY_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")  # part of the name of a folder
 
 
 def in_checkout() -> bool:
-    """Tell whether this package lies in its checkout, with notebooks, report and bundled faces."""
+    """Return whether this package lies in its checkout, with notebooks, report and bundled faces."""
     return (ROOT / "notebooks").is_dir()
 
 

@@ -50,12 +50,12 @@ class FaceDataset:
         return dict(zip(self.classes, counted.tolist(), strict=True))
 
     def take(self, index: np.ndarray) -> "FaceDataset":
-        """Give the images at `index` ((m,) int, or (n,) bool), in that order."""
+        """Return the images at `index` ((m,) int, or (n,) bool), in that order."""
         factors = None if self.factors is None else self.factors.iloc[index].reset_index(drop=True)
         return FaceDataset(self.images[index], self.labels[index], self.classes, self.names[index], factors)
 
     def pixel_digests(self) -> np.ndarray:
-        """Give the SHA-256 of each image's pixels, (n,) hexadecimal bytes: equal pixels, equal digest."""
+        """Return the SHA-256 of each image's pixels, (n,) hexadecimal bytes: equal pixels, equal digest."""
         return pixel_digests(self.images)
 
 

@@ -76,7 +76,7 @@ def resolve(data: Data) -> Source:
 
 
 def describe(data: Data) -> str:
-    """Say in one line where the data come from."""
+    """Return one line that says where the data come from."""
     source = resolve(data)
     return source.label if source.kind == "bundled" else f"{source.label} {os.path.abspath(source.path)}"
 
@@ -144,7 +144,7 @@ def load_faces(data: Data, classes: Sequence[str], part: str) -> FaceDataset:
 
 
 def pixel_digests_of_test_images(data: Data, classes: Sequence[str] = DEFAULT_CLASSES) -> np.ndarray:
-    """Give the pixel digests of the test images, (m,) bytes; sorted, so that their order tells no label."""
+    """Return the pixel digests of the test images, (m,) bytes; sorted, so that their order tells no label."""
     groups = _groups(resolve(data), check_classes(classes), "test")
     return np.sort(np.concatenate([pixel_digests(group.images) for group in groups]))
 

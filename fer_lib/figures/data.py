@@ -46,7 +46,7 @@ def counts(table: Mapping[str, Mapping[str, int]]) -> Figure:
 
 @styled
 def gallery(faces: "FaceDataset", n: int = 10, seed: int = 0) -> Figure:
-    """`n` faces of each class, drawn at random; a row a class."""
+    """`n` faces of each class, drawn at random; one row per class."""
     rng = np.random.default_rng(seed)
     k = len(faces.classes)
     figure, axes = subplots(k, 1, k * ((WIDTH - 0.7) / n + 0.08))

@@ -118,7 +118,7 @@ def save(
 
 
 def class_colours(classes: Sequence[str]) -> list[str]:
-    """Give each class its colour: always the same for expressions, the next free one for other names."""
+    """Return the colour of each class: always the same for expressions, the next free one for other names."""
     free = iter([c for name, c in CLASS_COLOURS.items() if name not in classes] * len(classes))
     return [CLASS_COLOURS.get(name) or next(free) for name in classes]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from fer_lib import tensorflow_import
-from fer_lib.files import UsageError
+from fer_lib.files import UsageError, columns
 
 PARAMETER_LIMIT = 150_000  # the assignment's
 
 
 def names() -> list[str]:
-    """Names of the networks: the files of this folder."""
+    """Return the names of the networks: the files of this folder."""
     return sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
 
 
@@ -24,12 +24,12 @@ def _module(name: str) -> Any:
 
 
 def image_size(name: str) -> int:
-    """Height and width (pixels) of the network's input."""
+    """Return height and width (pixels) of the network's input."""
     return _module(name).IMAGE_SIZE
 
 
 def title(name: str) -> dict[str, str]:
-    """Give section (of the assignment) and title of a network, as its report has them."""
+    """Return section (of the assignment) and title of a network, as its report has them."""
     module = _module(name)
     return {
         "section": getattr(module, "SECTION", "beyond the assignment"),
@@ -58,7 +58,7 @@ def build(name: str, **options: Any) -> Any:
 
 
 def ignored(name: str) -> set[str]:
-    """Names of the options that other networks have and this one has not."""
+    """Return the names of options of other networks that this one ignores."""
     return set().union(*map(_options, names())) - _options(name)
 
 
@@ -87,14 +87,14 @@ def check_limit(model: Any, limit: int = PARAMETER_LIMIT) -> Any:
 
 
 def parameter_counts(model: Any) -> dict[str, int]:
-    """Parameters in total, trainable, and not trainable (moving statistics)."""
+    """Return the parameters in total, trainable, and not trainable (moving statistics)."""
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     total = model.count_params()
     return {"parameters": total, "trainable": trainable, "non_trainable": total - trainable}
 
 
 def summary_rows(model: Any) -> list[tuple[str, str, str, int]]:
-    """Rows (layer, type, output shape, parameters), one a layer, in order."""
+    """Return rows (layer, type, output shape, parameters), one per layer, in order."""
     return [
         (
             layer.name,
@@ -110,11 +110,7 @@ def print_summary(model: Any) -> None:
     """Print layers, output shapes and parameter counts; the same text wherever it is printed."""
     header = ("Layer", "Type", "Output shape", "Parameters")
     rows = [(name, kind, shape, f"{count:,}") for name, kind, shape, count in summary_rows(model)]
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
-    print(f"Model: {model.name}")
-    for row in [header, *rows]:
-        left = (cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True))
-        print("  ".join([*left, row[3].rjust(widths[3])]))
+    print(f"Model: {model.name}", *columns([header, *rows], "<<<>"), sep="\n")
     counts = parameter_counts(model)
     print(
         f"Total {counts['parameters']:,}   Trainable {counts['trainable']:,}   "

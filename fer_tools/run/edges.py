@@ -49,7 +49,7 @@ class Edge:
 
 
 def stale_reason(run: Run, stage: str) -> str | None:
-    """Say why a stage has to be executed, or None where its outputs are those of its inputs."""
+    """Return why a stage has to be executed, or None where its outputs are those of its inputs."""
     return next((edge.reason for edge in stage_edges(run, stage) if edge.state != "ok"), None)
 
 

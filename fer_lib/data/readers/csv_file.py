@@ -24,7 +24,7 @@ class Csv(Source):
     label = "CSV"
 
     def rows(self) -> Iterator[tuple[int, str, str, bytes]]:
-        """Give (line, usage, class, pixels as text) of every row; the header is line 1."""
+        """Yield (line, usage, class, pixels as text) of every row; the header is line 1."""
         columns: list[int] = []
         for line, fields in self._lines():
             if not columns:
@@ -35,7 +35,7 @@ class Csv(Source):
             raise UsageError(f"{self.path}: an empty file; expected the columns emotion, Usage, pixels")
 
     def _lines(self) -> Iterator[tuple[int, list[bytes]]]:
-        """Give (line, fields) of every line; the header is line 1."""
+        """Yield (line, fields) of every line; the header is line 1."""
         try:
             with open(self.path, "rb", buffering=1 << 20) as handle:
                 for line, text in enumerate(iter(lambda: handle.readline(MAX_LINE), b""), 1):
@@ -60,7 +60,7 @@ class Csv(Source):
         return [names.index(name) for name in COLUMNS]
 
     def _row(self, row: str, fields: list[bytes], columns: list[int]) -> tuple[str, str, bytes]:
-        """Give (usage, class, pixels as text) of one row."""
+        """Return (usage, class, pixels as text) of one row."""
         if len(fields) <= max(columns):
             raise UsageError(f"{row}: has {len(fields)} of {max(columns) + 1} columns; restore the row")
         code, usage, pixels = (fields[column] for column in columns)

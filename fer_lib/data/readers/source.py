@@ -84,7 +84,7 @@ class Source:
         raise NotImplementedError
 
     def stamps(self, part: str, classes: Sequence[str]) -> dict[str, str]:
-        """Give a text by class that changes whenever the content may have changed; no content is read."""
+        """Return a text by class that changes whenever the content may have changed; no content is read."""
         try:
             status = os.stat(self.path)
         except OSError as error:
@@ -128,7 +128,7 @@ class ImageFiles(Source):
         return {name: count for name, count in counted.items() if count}
 
     def hashes(self, part: str, name: str) -> Iterator[tuple[str, str]]:
-        """Give (file name, sha256 of the bytes) of every image."""
+        """Yield (file name, sha256 of the bytes) of every image."""
         for file, member in self.members(part, name):
             yield file, hashlib.sha256(self.content(member, self.where(part, name, file))).hexdigest()
 
