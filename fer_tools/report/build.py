@@ -105,7 +105,7 @@ def edges(run_dir: Path) -> Iterator[Edge]:
     try:
         same, reason = (
             _digest(run_dir, SOURCE, values.read(run_dir)) == inputs,
-            "the report is of other contents",
+            "the report was built from different files",
         )
     except UsageError as error:
         same, reason = False, str(error)

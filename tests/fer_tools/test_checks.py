@@ -9,20 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from synthetic import (
-    TABLES_OF,
-    make_run,
-    synthetic_run,
-    synthetic_tables,
-)
+from synthetic import TABLES_OF, make_run, synthetic_run, synthetic_tables
 
-from fer_lib import pipeline, runs
-from fer_lib.files import UsageError, read_json, write_json
-from fer_tools import checking, commands, paths
+from fer_lib.files import UsageError, read_json, sha256_of_file, write_json
+from fer_tools import checking, commands, paths, pipeline
 from fer_tools.checks import verify
 from fer_tools.report import build
-from fer_tools.run import find, provenance, stage
+from fer_tools.run import find, provenance
+from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import Run
+from fer_tools.run.stage import KEEPS_NOTEBOOK, begin, keep_notebook
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +36,7 @@ def original(template, make_face_folder, tmp_path_factory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("original")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_RESULTS", str(folder / "results"))
-        patch.setenv("FER_PROGRESS", "/dev/null")  # as `fer run` does
+        patch.setenv(KEEPS_NOTEBOOK, "1")  # as `fer run` does
         run = make_run(template, make_face_folder(folder / "faces"))
         build.build(run.path)
         yield run
@@ -91,7 +87,7 @@ def test_a_run_that_is_well_has_every_edge_from_report_to_data(run, capsys):
 
 
 def test_checking_needs_no_tensorflow(run):
-    code = "import sys; from fer_lib import cli; code = cli.main(['check']);"
+    code = "import sys; from fer_tools import commands; code = commands.main(['check']);"
     code += "print(code, [n for n in ('tensorflow', 'keras', 'pandas', 'matplotlib') if n in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.ROOT, check=True
@@ -115,7 +111,7 @@ def set_window(run: Run) -> None:
 def swap_model_and_digest(run: Run) -> None:
     run.model_path.write_bytes(b"weights of another run")
     stages = run.document["stages"]
-    stages["overfitting"]["outputs"]["model.keras"] = runs.sha256_of_file(run.model_path)
+    stages["overfitting"]["outputs"]["model.keras"] = sha256_of_file(run.model_path)
     run.update(stages=stages)
 
 
@@ -124,20 +120,29 @@ def swap_model_and_digest(run: Run) -> None:
     [
         (
             lambda run: edit(run.path / "metrics.json", test__accuracy=0.99),
-            ["metrics.json (test.*)", "contents"],
+            ["metrics.json (test.*)", "built from different files"],
         ),
-        (lambda run: edit(run.path / "metrics.json", best=1), ["metric best", "contents"]),
-        (lambda run: append(run.path / "figures/loss.svg"), ["figures/loss.svg", "contents"]),
-        (swap_two_figures, ["figures/accuracy.svg", "figures/loss.svg", "contents"]),
-        (lambda run: (run.path / "figures/loss.pdf").unlink(), ["figures/loss.pdf", "contents"]),
+        (lambda run: edit(run.path / "metrics.json", best=1), ["metric best", "built from different files"]),
+        (
+            lambda run: append(run.path / "figures/loss.svg"),
+            ["figures/loss.svg", "built from different files"],
+        ),
+        (swap_two_figures, ["figures/accuracy.svg", "figures/loss.svg", "built from different files"]),
+        (
+            lambda run: (run.path / "figures/loss.pdf").unlink(),
+            ["figures/loss.pdf", "built from different files"],
+        ),
         (lambda run: shutil.copy(run.path / "figures/loss.svg", run.path / "figures/new.svg"), ["new.svg"]),
         (
             lambda run: append(run.path / "tables/counts.csv", "x,1,1,1,1,1\n"),
-            ["tables/counts.csv", "contents"],
+            ["tables/counts.csv", "built from different files"],
         ),
         (lambda run: run.model_path.write_bytes(b"weights 1"), ["model.keras is not what 03_overfitting"]),
         (lambda run: run.model_path.unlink(), ["model.keras is missing"]),
-        (swap_model_and_digest, ["03_overfitting has other results", "none of the checkpoints", "contents"]),
+        (
+            swap_model_and_digest,
+            ["03_overfitting has new results", "none of the checkpoints", "built from different files"],
+        ),
         (lambda run: append(run.path / "checkpoints/epoch_001.keras"), ["checkpoints/epoch_001.keras"]),
         (lambda run: append(run.path / "history.csv", "3,0.1\n"), ["history.csv"]),
         (lambda run: append(run.path / "notebooks/04_evaluation.ipynb"), ["notebooks/04_evaluation.ipynb"]),
@@ -147,9 +152,12 @@ def swap_model_and_digest(run: Run) -> None:
         (lambda run: (run.path / "report.tex").unlink(), ["report.tex is missing"]),
         (lambda run: (run.path / "report.json").unlink(), ["report.json"]),
         (lambda run: (run.path / "report.json").write_text('{"inputs": 1}'), ["report.json"]),
-        (lambda run: run.update(name="other"), ["name is 'other'", "contents"]),
-        (lambda run: run.update(model_file="results/other.keras"), ["other.keras", "contents"]),
-        (set_window, ["its parameters have changed", "contents"]),
+        (lambda run: run.update(name="other"), ["name is 'other'", "built from different files"]),
+        (
+            lambda run: run.update(model_file="results/other.keras"),
+            ["other.keras", "built from different files"],
+        ),
+        (set_window, ["its parameters have changed", "built from different files"]),
     ],
 )
 def test_what_was_altered_is_found_and_named(run, capsys, tamper, said):
@@ -165,8 +173,8 @@ def test_what_was_altered_is_found_and_named(run, capsys, tamper, said):
 
 def test_files_missing_from_one_folder_share_a_line(run, capsys):
     """A run without its checkpoints, of which there may be hundreds, is told from one that was altered."""
-    first, *_, last = paths = sorted((run.path / "checkpoints").glob("*.keras"))
-    for path in paths:
+    first, *_, last = gone = sorted((run.path / "checkpoints").glob("*.keras"))
+    for path in gone:
         path.unlink()
     assert commands.main(["check", run.name]) == 2
     out, err = capsys.readouterr()
@@ -194,7 +202,7 @@ def test_software_that_no_notebook_ran_with_is_found_and_not_reported(run, capsy
     build.build(run.path)  # so that it is not its contents that are found to be others
     assert commands.main(["check", run.name]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"run.json: {key} is not what any notebook ran with" in line
+    assert f"run.json: `{key}` matches none of its notebooks' records" in line
     assert commands.main(["report", run.name]) == 2
 
 
@@ -203,7 +211,7 @@ def test_an_exploration_of_other_data_than_were_trained_on_is_found_and_not_repo
     document = run.document
     document["parameters"]["exploration"] |= {"seed": 7, "train_samples": 9}
     write_json(run.path / "run.json", document)
-    document["stages"]["exploration"]["inputs"] = run.inputs("exploration")
+    document["stages"]["exploration"]["inputs"] = provenance.inputs(run, "exploration")
     write_json(run.path / "run.json", document)
     build.build(run.path)
     assert commands.main(["check", run.name]) == 2
@@ -230,13 +238,13 @@ def test_a_foreign_metric_is_one_line_whatever_its_name(run, capsys):
 
 @pytest.mark.parametrize("what", ["code", "data", "environment"])
 def test_what_is_stale_is_found_and_named(run, capsys, monkeypatch, what, tmp_path):
-    now = {"code": provenance.code_digest, "data": Run._data_digests, "environment": provenance.versions}
+    code, versions = provenance.code_digest, provenance.versions
     if what == "code":
-        monkeypatch.setattr(runs, "code_digest", lambda *given: now["code"](*given) + "x")
+        monkeypatch.setattr(provenance, "code_digest", lambda *given: code(*given) + "x")
     elif what == "data":
-        monkeypatch.setattr(Run, "_data_digests", lambda *given: ["another set"])
+        monkeypatch.setattr(provenance, "data_digests", lambda *given: ["another set"])
     else:
-        monkeypatch.setattr(runs, "versions", lambda: now["environment"]() | {"numpy": "9.9"})
+        monkeypatch.setattr(provenance, "versions", lambda: versions() | {"numpy": "9.9"})
     assert commands.main(["check", run.name]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == (3 if what == "data" else 4)  # 03 reads no data
@@ -247,7 +255,7 @@ def test_data_that_are_gone_are_one_line_a_stage(run, capsys, monkeypatch):
     def gone(*_):
         raise UsageError("no such folder")
 
-    monkeypatch.setattr(Run, "_data_digests", gone)
+    monkeypatch.setattr(provenance, "data_digests", gone)
     assert commands.main(["check", run.name]) == 2
     err = capsys.readouterr().err
     assert err.count("no such folder") == len(err.splitlines()) == 3
@@ -269,24 +277,24 @@ def test_a_run_that_is_not_finished_is_not_well(run, capsys):
 
 
 def test_killed_between_last_cell_and_notebook_a_stage_is_not_done_and_training_is_not_lost(run, monkeypatch):
-    monkeypatch.setenv("FER_PROGRESS", "/dev/null")
+    monkeypatch.setenv(KEEPS_NOTEBOOK, "1")
     state = run.path / "checkpoints" / "state.npz"
     begun = run.parameters("training")
     chosen = checking.build("training", checking.plain(begun) | {"run": str(run.path)})
-    again = stage.begin("training", chosen)  # it was done: an output had been altered, nothing is trusted
+    again = begin("training", chosen)  # it was done: an output had been altered, nothing is trusted
     assert not list(state.parent.iterdir())
     state.write_bytes(b"all epochs")
     again.finish()
-    assert state.exists() and "killed" in Run(run.path).stale_reason("training")
-    stage.begin("training", chosen).finish()
+    assert state.exists() and "killed" in stale_reason(Run(run.path), "training")
+    begin("training", chosen).finish()
     assert state.exists()
     (run.path / "notebooks" / "02_training.ipynb").write_text("{}")
-    again.keep_notebook("training")
-    assert not state.exists() and Run(run.path).stale_reason("training") is None
+    keep_notebook(again, "training")
+    assert not state.exists() and stale_reason(Run(run.path), "training") is None
 
 
 def test_what_an_earlier_execution_wrote_and_this_one_did_not_is_removed(run):
-    again = stage.begin("overfitting", checking.build("overfitting", {"run": str(run.path), "window": 3}))
+    again = begin("overfitting", checking.build("overfitting", {"run": str(run.path), "window": 3}))
     again.keep_model(2)
     again.finish()
     left = {path.name for path in (run.path / "figures").iterdir()}
@@ -299,7 +307,7 @@ def test_a_hostile_run_json_removes_nothing_outside(run, tmp_path):
     stages = run.document["stages"]
     stages["overfitting"]["outputs"]["../../victim"] = "0" * 64
     run.update(stages=stages)
-    stage.begin("overfitting", checking.build("overfitting", {"run": str(run.path), "window": 3})).finish()
+    begin("overfitting", checking.build("overfitting", {"run": str(run.path), "window": 3})).finish()
     assert victim.read_text() == "mine"
 
 
@@ -400,7 +408,7 @@ def test_numbers_that_were_invented_together_with_their_digest_are_found_by_exec
 ):
     edit(run.path / "metrics.json", test__accuracy=0.99)
     stages = run.document["stages"]
-    stages["evaluation"]["outputs"]["metrics.json"] = run._metrics_digest("evaluation")
+    stages["evaluation"]["outputs"]["metrics.json"] = run.metrics_digest("evaluation")
     run.update(stages=stages)
     build.build(run.path)
     assert commands.main(["check", run.name]) == 0  # nothing is signed
@@ -519,7 +527,7 @@ def test_several_seeds_are_mean_and_spread_never_the_best(several, capsys):
     [
         ([("++", {}), ("+++", {})], "test images are not those"),
         ([("++", {"seed": 1}), ("++", {"seed": 2}), ("++", {"seed": 2})], "seed occurs twice"),
-        ([("++", {}), ("++", {"seed": 2}), ("++", {"dropout": 0.1})], "their seed only"),
+        ([("++", {}), ("++", {"seed": 2}), ("++", {"dropout": 0.1})], "must differ only in the seed"),
         ([("++", {})], "two or more"),
     ],
 )
@@ -550,4 +558,4 @@ def test_altered_predictions_are_not_compared(several, capsys):
     del document["stages"]["evaluation"]
     (find.open_run(names[1]).path / "run.json").write_text(json.dumps(document))
     assert commands.main(["compare", *names]) == 2
-    assert "no evaluation yet" in capsys.readouterr().err
+    assert "04_evaluation is not finished" in capsys.readouterr().err

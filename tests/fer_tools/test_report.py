@@ -1,7 +1,4 @@
-"""The report: from a run directory to HTML, PDF and LaTeX, with every number cited by key.
-
-`synthetic_run` makes fixture data: invented numbers and placeholder figures in the shape of a real run.
-"""
+"""The report: from a run directory to HTML, PDF and LaTeX, with every number cited by key."""
 
 import csv
 import html
@@ -15,17 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from synthetic import (
-    FIGURES,
-    HOSTILE,
-    MODEL,
-    NAME,
-    synthetic_metrics,
-    synthetic_run,
-    write_json,
-)
+from synthetic import FIGURES, HOSTILE, MODEL, NAME, synthetic_metrics, synthetic_run, write_json
 
-from fer_lib import report
 from fer_lib.files import UsageError
 from fer_tools.report import build, values
 
@@ -422,8 +410,8 @@ def test_name_and_time_of_the_run_stand_in_the_html_alone(built: dict[str, Path]
 
 def test_nothing_is_rebuilt_without_a_change(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(report, "_pandoc", lambda *args: calls.append(args[0]) or "text")
-    monkeypatch.setattr(report, "_compile", lambda *args: b"PDF")
+    monkeypatch.setattr(build, "_pandoc", lambda *args: calls.append(args[0]) or "text")
+    monkeypatch.setattr(build, "_compile", lambda *args: b"PDF")
 
     def builds() -> bool:
         calls.clear()

@@ -5,31 +5,20 @@ import json
 import shutil
 from pathlib import Path
 
-from test_report import synthetic_metrics, synthetic_run, synthetic_tables
-
-from fer_lib.files import write_json
-from fer_tools import checking, stages
+from fer_tools import checking
 from fer_tools.run import find
 from fer_tools.run.run import Run
+from fer_tools.run.stage import begin, keep_notebook
+from fer_tools.stages import REQUIRED, STAGES
 
 CLASSES = ("neutral", "happy", "surprise")
-
-
 CREATED = 1_760_000_000
-
-
 NAME = f"basic_model_50_epochs_timestamp_{CREATED}"
-
-
 MODEL = "a1b2c3d4" * 8
-
-
 FIGURES = (
     "counts mean_faces brightness augmentation loss accuracy gap confusion_matrix per_class calibration "
     "mistakes attention"
 ).split()
-
-
 HOSTILE = (
     "<script>alert(1)</script>",
     r"$\input{/etc/passwd}$",
@@ -48,6 +37,18 @@ HOSTILE = (
     "]{metric=test.accuracy} :::",
     "_" * 70,
 )
+FIGURES_OF = {
+    "exploration": ("counts", "mean_faces", "brightness", "augmentation"),
+    "training": (),
+    "overfitting": ("loss", "accuracy", "gap"),
+    "evaluation": ("confusion_matrix", "per_class", "calibration", "mistakes", "attention"),
+}
+TABLES_OF = {
+    "exploration": ("counts",),
+    "training": ("summary", "configuration"),
+    "overfitting": (),
+    "evaluation": ("per_class", "requirements", "predictions"),
+}
 
 
 def synthetic_metrics() -> dict:
@@ -225,22 +226,6 @@ def write_json(path: Path, value: dict) -> None:
     path.write_text(json.dumps(value), encoding="utf-8")
 
 
-FIGURES_OF = {
-    "exploration": ("counts", "mean_faces", "brightness", "augmentation"),
-    "training": (),
-    "overfitting": ("loss", "accuracy", "gap"),
-    "evaluation": ("confusion_matrix", "per_class", "calibration", "mistakes", "attention"),
-}
-
-
-TABLES_OF = {
-    "exploration": ("counts",),
-    "training": ("summary", "configuration"),
-    "overfitting": (),
-    "evaluation": ("per_class", "requirements", "predictions"),
-}
-
-
 def predictions(hits: str) -> str:
     """Give predictions.csv of a test set of happy faces: `+` is right, `-` is wrong."""
     lines = [f"f{i},happy,{'happy' if hit == '+' else 'neutral'}" for i, hit in enumerate(hits)]
@@ -252,17 +237,16 @@ def make_run(template: Path, faces: Path, hits: str = "++-", **values) -> Run:
     resolved = checking.resolve("smoke", {"data": str(faces), **values})
     run = find.create("basic_model_3_epochs")
     run.update(parameters=resolved)
-    for stage, kind in ((name, stages.STAGES[name]) for name in stages.REQUIRED):
-        stage.begin(stage, checking.build(stage, resolved[stage] | {"run": str(run.path)}))
-        run.stage, run._written = stage, set()
+    for stage, kind in ((name, STAGES[name]) for name in REQUIRED):
+        opened = begin(stage, checking.build(stage, resolved[stage] | {"run": str(run.path)}))
         for epoch in (1, 2) if stage == "training" else ():
             path = run.path / "checkpoints" / f"epoch_{epoch:03d}.keras"
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(b"weights %d" % epoch)
             (run.path / "history.csv").write_text("epoch,loss\n1,1.0\n2,0.9\n")
-            run.keep(path, run.path / "history.csv")
+            opened.keep(path, run.path / "history.csv")
         if stage == "overfitting":
-            run.keep_model(2)
+            opened.keep_model(2)
         for folder, kinds, names in (
             ("figures", ("svg", "pdf"), FIGURES_OF[stage]),
             ("tables", ("csv",), TABLES_OF[stage]),
@@ -273,13 +257,13 @@ def make_run(template: Path, faces: Path, hits: str = "++-", **values) -> Run:
                     file.write_text(predictions(hits))
                 else:
                     shutil.copy(template / folder / file.name, file)
-                run.keep(file)
+                opened.keep(file)
         for prefix in kind.prefixes:
             found = {k: v for k, v in synthetic_metrics().items() if k.startswith(prefix)}
-            run.record(prefix[:-1], {key.removeprefix(prefix): value for key, value in found.items()})
-        run.finish()
+            opened.record(prefix[:-1], {key.removeprefix(prefix): value for key, value in found.items()})
+        opened.finish()
         executed = run.path / "notebooks" / f"{kind.notebook}.ipynb"
         executed.parent.mkdir(exist_ok=True)
         executed.write_text("{}")
-        run.keep_notebook(stage)
+        keep_notebook(run, stage)
     return run
