@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fer_lib.files import UsageError
+from fer_lib.files import UsageError, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,22 +59,30 @@ class FaceDataset:
         return pixel_digests(self.images)
 
 
+def can_be_class(name: str) -> bool:
+    """Return whether a class may have a name: folders, tables and the command line have to hold it."""
+    return (
+        0 < len(name) <= LONGEST_NAME
+        and name == printable(name).strip()
+        and name[0] != "."
+        and not set(name) & set("/\\,")
+        and name not in RESERVED
+    )
+
+
 def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
     """Return the classes as a tuple.
 
     Raises
     ------
     UsageError
-        If they are not two or more different names that a folder may have, or are `RESERVED`.
+        If they are not two or more different names, or one cannot be a class; see `can_be_class`.
     """
     expected = "expected two or more different names of classes, such as neutral, happy, surprise"
     if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
         raise UsageError(f"classes: {expected}, not {classes!r}")
     for name in classes:
-        odd = (
-            not name.isprintable() or name != name.strip() or set(name) & set("/\\,") or name[:1] in ("", ".")
-        )
-        if odd or len(name) > LONGEST_NAME or name in RESERVED:
+        if not can_be_class(name):
             raise UsageError(f"classes: {expected}; {name[:LONGEST_NAME]!r} cannot be one")
         if list(classes).count(name) > 1:
             raise UsageError(f"classes: {expected}; {name!r} is named twice")

@@ -1,7 +1,7 @@
 """From a picture to the network's input, in one place: grey, crop, 48x48 pixels, then the network's size.
 
 Training, evaluation and prediction come here; who has to do the same elsewhere, in a browser for example,
-finds pictures and the right numbers for them in `face_to_input.json`, made by `vectors`.
+finds pictures and the right numbers for them in `tests/references/face_to_input.json`.
 """
 
 import io

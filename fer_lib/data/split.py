@@ -41,7 +41,7 @@ def split(
     ----------
     training : FaceDataset
     test_digests : (m,) bytes
-        From `test_pixel_digests`.
+        From `load.pixel_digests_of_test_images`.
     train_samples : int or None
         Number of images in both sets together; None takes all, unbalanced.
     validation_share : float
@@ -59,7 +59,7 @@ def split(
         raise UsageError(f"duplicates: {duplicates!r} is unknown; valid are remove, keep")
     if not 0 < validation_share < 1:
         raise UsageError(f"validation_share: {validation_share} is outside 0 to 1; 0.2 is usual")
-    reasons = _duplicates(training, test_digests) if duplicates == "remove" else {}
+    reasons = find_duplicates(training, test_digests) if duplicates == "remove" else {}
     left = ~np.logical_or.reduce([np.zeros(len(training), bool), *reasons.values()])
     removed = dict.fromkeys(("label_conflicts", "leaks_into_test", "duplicates_within_training"), 0)
     removed |= {reason: int(mask.sum()) for reason, mask in reasons.items()}
@@ -91,8 +91,8 @@ def class_key(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
-def _duplicates(training: FaceDataset, test_digests: np.ndarray) -> dict[str, np.ndarray]:
-    """Mark ((n,) bool) the images to remove, by reason; an image has one reason at most."""
+def find_duplicates(training: FaceDataset, test_digests: np.ndarray) -> dict[str, np.ndarray]:
+    """Return which images ((n,) bool) to remove, by reason; an image has one reason at most."""
     digests = training.pixel_digests()
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
     lowest = np.full(len(first), len(training.classes))

@@ -17,11 +17,12 @@ CSV_NAMES = ("icml_face_data.csv", "fer2013.csv")
 
 
 def find(path: Path) -> Source | None:
-    """Recognise what a folder or file is; a folder wins over a CSV, and that over a single archive."""
+    """Recognise what is there: a folder with `train`, else a CSV, a single archive, a folder with `test`."""
     if path.is_file():
         return {".csv": Csv, ".zip": Archive}.get(path.suffix.lower(), lambda _: None)(path)
     try:
-        if any((path / name).is_dir() for names in PARTS.values() for name in names):
+        parts = {part for part, names in PARTS.items() if any((path / name).is_dir() for name in names)}
+        if "train" in parts:
             return Folder(path)
         for name in CSV_NAMES:
             if (path / name).is_file():
@@ -31,4 +32,6 @@ def find(path: Path) -> Source | None:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     if len(archives) > 1:
         raise UsageError(f"{path}: holds {len(archives)} archives; name one, such as {archives[0]}")
-    return Archive(archives[0]) if archives else None
+    if archives:
+        return Archive(archives[0])
+    return Folder(path) if parts else None

@@ -47,7 +47,7 @@ class Archive(ImageFiles):
 
     @cached_property
     def _tree(self) -> dict[tuple[str, str], list[tuple[str, object]]]:
-        """Members by (name of the part, class), of the outermost folder that holds `train`, or else `test`."""
+        """Members by (name of the part, class), of the outermost folder with `train`, or else `test`."""
         trees: dict[tuple[str, ...], dict] = {}
         seen, size = set(), 0
         for info in self._zip.infolist():
@@ -80,7 +80,7 @@ class Archive(ImageFiles):
                 raise UsageError(f"{self.path}: holds both {both}; unpack it and name one")
             if roots:
                 return roots[0]
-        raise UsageError(f"{self.path}: no train/<class>/ folders inside; unpack it, or give another archive")
+        raise UsageError(f"{self.path}: no train/<class>/ or test/<class>/ folders inside; give another")
 
     @cached_property
     def parts(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_lib.data.faces import can_be_class
 from fer_lib.data.picture import SIDE, decode_image
 from fer_lib.files import UsageError, printable
 
@@ -22,8 +23,8 @@ PARTS = {"train": ("train",), "test": ("test", "validation")}  # names that a pa
 
 
 def in_order(classes: Iterable[str]) -> tuple[str, ...]:
-    """Return different classes in their order: FER2013's first, in theirs, then others by name."""
-    different = set(classes)
+    """Return those that can be classes in their order: FER2013's first, in theirs, then others by name."""
+    different = set(filter(can_be_class, classes))
     known = [name for name in FER2013_CLASSES if name in different]
     return (*known, *sorted(different.difference(known)))
 
@@ -103,9 +104,9 @@ class Source:
     def missing(self, part: str, name: str) -> UsageError:
         """Make the error for a class without images, or a part that does not exist."""
         there = list(self.counts(part))
-        advice = f"{', '.join(there)}; choose with -p {shlex.quote(f'classes={chr(44).join(there)}')}"
-        if len(there) < 2:
-            advice = ", ".join(there) or "none"
+        advice = ", ".join(there) or "none; give other data"
+        if len(there) > 1:
+            advice += f"; choose with -p {shlex.quote('classes=' + ','.join(there))}"
         return UsageError(f"{self.path}: no {part} images of class {name!r}; classes with images: {advice}")
 
 
