@@ -12,7 +12,8 @@ import pytest
 from fer_lib import evaluation
 from fer_lib.data.faces import DEFAULT_CLASSES, FaceDataset
 from fer_lib.data.readers.source import FER2013_CLASSES
-from fer_lib.figures import data, evaluation, style, training
+from fer_lib.figures import data, style, training
+from fer_lib.figures import evaluation as figures
 from fer_lib.files import UsageError, sha256_of_file
 from fer_lib.overfitting import find_onset
 
@@ -102,13 +103,13 @@ def every_figure(classes):
         yield f"gap{name}", training.gap(history, onset)
     predicted = p.argmax(axis=1)
     matrix = evaluation.confusion_matrix(faces.labels, predicted, len(classes))
-    yield "confusion_matrix", evaluation.confusion_matrix(matrix, classes)
-    yield "per_class", evaluation.per_class(evaluation.per_class(faces.labels, predicted, classes))
-    yield "calibration", evaluation.calibration(evaluation.calibration(p, faces.labels))
-    yield "mistakes", evaluation.mistakes(faces.images[wrong], faces.labels[wrong], p[wrong], classes)
-    yield "no_mistakes", evaluation.mistakes(faces.images[:0], faces.labels[:0], p[:0], classes)
-    yield "attention", evaluation.attention(faces.images, maps, faces.labels, p, classes)
-    yield "factors", evaluation.factors(*tables_of(faces, p))
+    yield "confusion_matrix", figures.confusion_matrix(matrix, classes)
+    yield "per_class", figures.per_class(evaluation.per_class(faces.labels, predicted, classes))
+    yield "calibration", figures.calibration(evaluation.calibration(p, faces.labels))
+    yield "mistakes", figures.mistakes(faces.images[wrong], faces.labels[wrong], p[wrong], classes)
+    yield "no_mistakes", figures.mistakes(faces.images[:0], faces.labels[:0], p[:0], classes)
+    yield "attention", figures.attention(faces.images, maps, faces.labels, p, classes)
+    yield "factors", figures.factors(*tables_of(faces, p))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_pictures_hold_the_pixels():
 
     p = predictions_of(faces)
     wrong = evaluation.most_confident_mistakes(p, faces.labels, 5)
-    figure = evaluation.mistakes(faces.images[wrong], faces.labels[wrong], p[wrong], faces.classes)
+    figure = figures.mistakes(faces.images[wrong], faces.labels[wrong], p[wrong], faces.classes)
     for ax, i in zip(figure.axes, wrong, strict=False):
         np.testing.assert_array_equal(ax.images[0].get_array(), faces.images[i])
         true, predicted = (faces.classes[k] for k in (faces.labels[i], p[i].argmax()))
@@ -221,7 +222,7 @@ def test_attention_lays_the_map_over_the_whole_face():
     faces = faces_of(DEFAULT_CLASSES)
     p = predictions_of(faces)
     maps = np.random.default_rng(0).random((len(faces), 16, 16)).astype(np.float32)
-    figure = evaluation.attention(faces.images, maps, faces.labels, p, faces.classes, n=4)
+    figure = figures.attention(faces.images, maps, faces.labels, p, faces.classes, n=4)
     right = np.flatnonzero(p.argmax(axis=1) == faces.labels)[:4]
     overlays = [ax for ax in figure.axes if len(ax.images) == 2]
     assert len(overlays) == 8
@@ -234,7 +235,7 @@ def test_attention_lays_the_map_over_the_whole_face():
 
 def test_numbers_in_the_evaluation_figures():
     matrix = np.array([[30, 10], [5, 15]])
-    ax = evaluation.confusion_matrix(matrix, ("neutral", "happy")).axes[0]
+    ax = figures.confusion_matrix(matrix, ("neutral", "happy")).axes[0]
     np.testing.assert_allclose(ax.collections[0].get_array(), [[0.75, 0.25], [0.25, 0.75]])
     assert [text.get_text() for text in ax.texts] == ["75 %\n30", "25 %\n10", "25 %\n5", "75 %\n15"]
 
@@ -245,7 +246,7 @@ def test_numbers_in_the_evaluation_figures():
     faces = faces_of(DEFAULT_CLASSES)
     p = predictions_of(faces)
     table = evaluation.per_class(faces.labels, p.argmax(axis=1), faces.classes)
-    for ax, key in zip(evaluation.per_class(table).axes, ("precision", "recall", "f1"), strict=True):
+    for ax, key in zip(figures.per_class(table).axes, ("precision", "recall", "f1"), strict=True):
         lines, dots = ax.collections
         np.testing.assert_allclose(dots.get_offsets()[:, 0], table[key])
         ends = np.array([segment[:, 0] for segment in lines.get_segments()])
@@ -253,12 +254,12 @@ def test_numbers_in_the_evaluation_figures():
 
     table = evaluation.calibration(p, faces.labels)
     full = table[table["count"] > 0]
-    above, below = evaluation.calibration(table).axes
+    above, below = figures.calibration(table).axes
     np.testing.assert_allclose(above.collections[1].get_offsets(), full[["confidence", "accuracy"]])
     assert [bar.get_height() for bar in below.patches] == full["count"].tolist()
 
     tables, overall = tables_of(faces, p)
-    shown = {ax.get_title(loc="left"): ax for ax in evaluation.factors(tables, overall).axes}
+    shown = {ax.get_title(loc="left"): ax for ax in figures.factors(tables, overall).axes}
     for name, table in tables.items():
         np.testing.assert_allclose(shown[name].collections[1].get_offsets()[:, 0], table["accuracy"])
 
@@ -284,7 +285,7 @@ def save_some(folder):
 def test_saved_figures_have_the_same_bytes_in_another_process(tmp_path, pytestconfig):
     here = save_some(tmp_path / "here")
     script = "import sys, pathlib, test_figures; test_figures.save_some(pathlib.Path(sys.argv[1]))"
-    path = os.pathsep.join([str(pytestconfig.rootpath), str(pytestconfig.rootpath / "tests")])
+    path = os.pathsep.join([str(pytestconfig.rootpath), os.path.dirname(__file__)])
     environment = os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "1"}  # another order of sets
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "there")], check=True, env=environment)
     for digests in here.values():

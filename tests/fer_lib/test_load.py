@@ -1,119 +1,155 @@
-"""Under load: many images are read in time that grows with their number, and in bounded memory.
+"""Loading: what a path means, what is refused, and sets that have one part only."""
 
-`make load` takes 100,000 and 500,000 (ten minutes and 3 GB of disk); FER_LOAD chooses other numbers.
-"""
-
-import json
-import os
 import shutil
-import subprocess
-import sys
-import time
-from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from made import draw_face
+from asserting import refusal, same
+from made import make_csv, make_folder, zipped
 from PIL import Image
 
+from fer_lib.data import load
 from fer_lib.data.faces import DEFAULT_CLASSES
-from fer_lib.data.readers.source import FER2013_CLASSES
-from fer_tools import paths
-
-SIZES = [int(number) for number in os.environ.get("FER_LOAD", "5000,20000").split(",")]
-GIGABYTES = 3  # of memory, at most
-DIFFERENT = 300  # images; the others are links to them
-
-# What notebooks 01 and 02 do first: all images, those of the test part, and the split without duplicates.
-CODE = """
-import json, resource, sys, time
-from fer_lib import datasets, params
-
-before = time.process_time()
-classes = sys.argv[2].split(",")
-settings = params.build("training", {"data": sys.argv[1], "classes": classes, "train_samples": 150})
-faces, split = datasets.load_split(settings)
-seconds = time.process_time() - before
-try:  # not ru_maxrss, which begins with what the process had that started this one
-    with open("/proc/self/status") as status:
-        peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 2**20
-except OSError:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-removed = split.removed["total"]
-print(json.dumps({"images": len(faces), "removed": removed, "seconds": seconds, "gigabytes": peak}))
-"""
+from fer_lib.data.load import load_test, load_training
 
 
-def measure(data: Path, cache: Path, classes: tuple[str, ...] = DEFAULT_CLASSES) -> dict:
-    """Load in a process of its own: number of images, CPU seconds, peak memory."""
-    clock = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, str(data), ",".join(classes)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"FER_CACHE": str(cache), "PYTHONPATH": str(paths.ROOT)},
-        check=False,
+def test_found_without_typing_more(face_folder: Path, face_csv: Path, tmp_path: Path):
+    shutil.copytree(face_folder, tmp_path / "a" / "fer 2013 é")
+    (tmp_path / "a" / ".hidden" / "train").mkdir(parents=True)
+    shutil.copy(face_csv, tmp_path / "a" / "fer 2013 é" / "icml_face_data.csv")  # the folder wins
+    assert load.resolve(tmp_path / "a").kind == "folder"
+    (tmp_path / "b").mkdir()
+    shutil.copy(face_csv, tmp_path / "b" / "icml_face_data.csv")
+    assert load.resolve(tmp_path / "b").path.name == "icml_face_data.csv"
+    (tmp_path / "c").mkdir()
+    zipped(face_folder, tmp_path / "c" / "archive.zip")
+    assert load.resolve(str(tmp_path / "c")).kind == "zip"
+    for name in "abc":
+        assert same(load_training(tmp_path / name), load_training(face_folder))
+        assert str(tmp_path / name) in load.describe(tmp_path / name)
+    assert "several data sets" in refusal(load.resolve, tmp_path)
+
+
+def test_fer2013_by_name(face_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("FER2013_DIR", str(face_folder))
+    assert load.resolve("fer2013").path == face_folder
+    monkeypatch.delenv("FER2013_DIR")
+    monkeypatch.setattr(load, "ROOT", tmp_path / "repository")
+    assert "fer data fetch" in refusal(load.resolve, "fer2013")
+
+
+def test_conversions_are_counted_in_one_line(tmp_path: Path):
+    make_folder(tmp_path)
+    for file in list((tmp_path / "train/happy").iterdir())[:3]:
+        Image.open(file).resize((60, 50)).convert("RGB").save(file)
+    for _ in range(2):  # decoded, then from the cache
+        with pytest.warns(UserWarning, match=r"3 of 24 train images were not 48x48 8-bit grey") as seen:
+            load_training(tmp_path)
+        assert len(seen) == 1
+
+
+def test_bad_classes(face_folder: Path):
+    for classes, word in [
+        (("happy",), "two or more"),
+        ((), "two or more"),
+        (("happy", "sad", "happy"), "twice"),
+        ("happy", "two or more"),
+    ]:
+        message = refusal(load_training, face_folder, classes)
+        assert word in message and "such as neutral, happy, surprise" in message
+    for name in ("disgust", "joy"):
+        message = refusal(load_training, face_folder, ("happy", name))
+        assert repr(name) in message and "happy, surprise, neutral" in message
+
+
+def test_missing_path_and_folders(tmp_path: Path):
+    assert "no such file" in refusal(load.resolve, tmp_path / "nowhere")
+    assert "train/<class>/" in refusal(load.resolve, tmp_path)
+    (tmp_path / "train").mkdir()
+    assert "no train images" in refusal(load_training, tmp_path)  # no class folder
+    (tmp_path / "x.txt").write_text("")
+    assert "no data set" in refusal(load.resolve, tmp_path / "x.txt")
+    make_folder(tmp_path, test={})
+    assert load_training(tmp_path).counts() == dict.fromkeys(DEFAULT_CLASSES, 8)
+    assert "no test images" in refusal(load_test, tmp_path)
+    assert "no test images" in refusal(load.pixel_digests_of_test_images, tmp_path)
+    assert load.class_counts(tmp_path, DEFAULT_CLASSES, "train") == dict.fromkeys(DEFAULT_CLASSES, 8)
+    assert "no test images" in refusal(load.class_counts, tmp_path, DEFAULT_CLASSES, "test")
+    shutil.rmtree(tmp_path / "train/happy")
+    (tmp_path / "train/happy").mkdir()
+    assert "'happy'" in refusal(load_training, tmp_path)
+    assert "'happy'" in refusal(load.class_counts, tmp_path, DEFAULT_CLASSES, "train")
+
+
+# --- sets that have one part only ---
+
+
+@pytest.fixture
+def test_only(tmp_path: Path) -> Path:
+    """Write a folder of test images, 4 a class and nothing else."""
+    return make_folder(tmp_path / "photographs", {}, dict.fromkeys(DEFAULT_CLASSES, 4))
+
+
+@pytest.mark.parametrize("layout", ["folder", "zip", "csv"])
+@pytest.mark.parametrize("train", ["no train", "empty train", "empty classes"])
+@pytest.mark.parametrize("name", ["test", "validation"])
+def test_a_set_without_training_images_can_be_tested_on(
+    test_only: Path, face_folder: Path, tmp_path: Path, layout: str, train: str, name: str
+):
+    expected = load_test(test_only)
+    leak = next((face_folder / "train/happy").iterdir())
+    shutil.copy(leak, test_only / "test/happy/PublicTest_20000000.jpg")
+    (test_only / "test").rename(test_only / name)
+    if train != "no train":
+        (test_only / "train").mkdir()
+    if train == "empty classes":
+        (test_only / "train/happy").mkdir()
+    data = test_only
+    if layout == "zip":
+        data = zipped(test_only, tmp_path / "photographs.zip", "photographs/")
+    elif layout == "csv":
+        data = make_csv(tmp_path / "photographs.csv", test_only)
+
+    assert str(data) in load.describe(data)
+    faces = load_test(data)
+    assert faces.counts() == {"neutral": 4, "happy": 5, "surprise": 4}
+    assert same(faces.take(faces.names != faces.names[8]), expected)
+    assert load.class_counts(data, DEFAULT_CLASSES, "test") == faces.counts()
+    assert len(load.pixel_digests_of_test_images(data)) == 13
+    assert len(load.data_digest(data)) == 64
+    if layout == "zip":
+        assert load.data_digest(data) == load.data_digest(test_only)
+    for action in (
+        lambda: load_training(data),
+        lambda: load.class_counts(data, DEFAULT_CLASSES, "train"),
+    ):
+        message = refusal(action)
+        assert str(data) in message and "no train images" in message and "other data" in message
+
+    settings = SimpleNamespace(
+        data=face_folder,
+        test_data=data,
+        classes=DEFAULT_CLASSES,
+        train_samples=30,
+        validation_share=0.2,
+        seed=0,
+        duplicates="remove",
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout) | {"elapsed": time.perf_counter() - clock}
+    training, split = load.load_split(settings)
+    assert len(training) == 120 and split.removed["leaks_into_test"] == 1
+    assert f"train/happy/{leak.name}" not in [*split.train.names, *split.validation.names]
+    settings.data = data
+    assert "no train images" in refusal(load.load_split, settings)
 
 
-def say(what: str, found: dict) -> None:
-    print(
-        f"{found['images']:>9,} images, {what:<14} {found['seconds']:7.1f} s CPU, {found['elapsed']:7.1f} s, "
-        f"{1e6 * found['seconds'] / found['images']:6.1f} µs CPU an image, {found['gigabytes']:.2f} GB peak",
-        flush=True,
-    )
-
-
-@pytest.fixture(scope="module")
-def originals(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Give different JPEG and PNG files of 48x48 pixels."""
-    folder = tmp_path_factory.mktemp("originals")
-    paths = [folder / f"{i}{('.jpg', '.png')[i % 2]}" for i in range(DIFFERENT)]
-    for i, path in enumerate(paths):
-        Image.fromarray(draw_face(DEFAULT_CLASSES[i % 3], i)).save(path)
-    return paths
-
-
-def farm(folder: Path, originals: list[Path], count: int) -> Path:
-    """Make an image folder of `count` training images and a tenth as many for testing, by hard links."""
-    for part, usage, number in (("train", "Training", count), ("test", "PublicTest", count // 10)):
-        for name in DEFAULT_CLASSES:
-            (folder / part / name).mkdir(parents=True)
-        half = len(originals) // 2
-        mine = originals[:half] if part == "train" else originals[half:]  # no leaks
-        for i in range(number):
-            source = mine[i % len(mine)]
-            name = DEFAULT_CLASSES[(i % len(mine)) % 3]
-            os.link(source, folder / part / name / f"{usage}_{i:08d}{source.suffix}")
-    return folder
-
-
-def test_time_grows_with_the_number_of_images_and_memory_is_bounded(originals, tmp_path):
-    cold, warm = [], []
-    for count in SIZES:
-        folder = farm(tmp_path / "faces", originals, count)
-        for found, what in ((cold, "decoded"), (warm, "from the cache")):
-            found.append(measure(folder, tmp_path / "cache"))
-            say(what, found[-1])
-        shutil.rmtree(folder)
-        shutil.rmtree(tmp_path / "cache")
-    for found in (cold, warm):
-        assert [each["images"] for each in found] == SIZES
-        assert all(each["removed"] == each["images"] - DIFFERENT // 2 for each in found)
-        assert all(each["gigabytes"] < GIGABYTES for each in found)
-        for less, more in pairwise(found):
-            times, as_many = more["seconds"] / less["seconds"], more["images"] / less["images"]
-            slope = 1e6 * (more["seconds"] - less["seconds"]) / (more["images"] - less["images"])
-            print(
-                f"{as_many:.0f} times as many take {times:.1f} times as long, {slope:.1f} µs CPU each further"
-            )
-            assert times < 1.5 * as_many
-
-
-def test_all_of_fer2013(fer2013, tmp_path):
-    for what in ("decoded", "from the cache"):
-        found = measure(fer2013, tmp_path / "cache", FER2013_CLASSES)
-        say(what, found)
-        assert found["images"] == 28_709 and found["gigabytes"] < 1
+def test_a_folder_around_a_set_without_training_images(test_only: Path, face_folder: Path, tmp_path: Path):
+    (tmp_path / "notes").mkdir()
+    assert load.resolve(tmp_path).path == test_only
+    # Whatever has a training part is found as before a folder with `test` alone was taken for a set.
+    zipped(face_folder, test_only / "archive.zip")
+    assert load.resolve(test_only).kind == "zip"
+    make_csv(test_only / "fer2013.csv", face_folder)
+    assert load.resolve(test_only).kind == "csv"
+    (test_only / "train").mkdir()
+    assert load.resolve(test_only).kind == "folder"

@@ -12,7 +12,6 @@ from fer_lib.batch_norm import BatchNormStatistics
 from fer_lib.data import picture
 from fer_lib.files import UsageError
 from fer_tools.model_files import loading
-from fer_tools.progress import EpochProgress
 
 SIZE, CLASSES = 16, 3
 
@@ -273,7 +272,7 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(whole, tmp_path, faces
 def test_interrupted_within_the_end_of_an_epoch(whole, tmp_path, faces, recycled, monkeypatch, moment):
     """State, history and checkpoint are three files; wherever the power fails, they come out right."""
     name = {"before the checkpoint": "save_model", "after the checkpoint": "write_history"}.get(
-        moment, "_save_state"
+        moment, "save_state"
     )
     kept = getattr(training, name)
     calls = []
@@ -477,36 +476,3 @@ def test_the_cross_check_of_evaluations_notices_a_wrong_number(faces, capsys):
     ):
         with pytest.raises(RuntimeError, match="Keras"):
             training.check_evaluation(model, images, labels, right | wrong)
-
-
-# -- progress ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("seconds", "done", "left"),
-    [
-        (1.0, 1, "0:49"),
-        (59.6, 49, "1:00"),
-        (60.0, 48, "2:00"),
-        (1.2, 1, "0:59"),
-        (119.6, 49, "2:00"),
-        (2.0, 50, "0:00"),
-    ],
-)
-def test_the_time_left_is_minutes_and_seconds(tmp_path, monkeypatch, seconds, done, left):
-    monkeypatch.setenv("FER_PROGRESS", str(tmp_path / "progress"))
-    row = {"epoch": done, "loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
-    EpochProgress(50)([row] * done, seconds)
-    line = (tmp_path / "progress").read_text()
-    assert line.startswith(f"epoch {done:>2}/50  loss 1.000") and line.endswith(f", {left} left\n")
-
-
-def test_the_time_left_follows_the_last_epochs(tmp_path, monkeypatch):
-    monkeypatch.setenv("FER_PROGRESS", str(tmp_path / "progress"))
-    row = {"epoch": 1, "loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
-    progress = EpochProgress(16)
-    for done, seconds in enumerate(
-        [100, 1, 1, 1, 1, 1], 1
-    ):  # the first compiles, and says nothing about the rest
-        progress([row] * done, seconds)
-    assert (tmp_path / "progress").read_text().splitlines()[-1].endswith(", 0:10 left")

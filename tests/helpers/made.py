@@ -1,29 +1,35 @@
-"""Made-up faces: cartoon expressions, as an image folder and as a CSV."""
+"""Made-up faces: cartoon expressions, as an image folder, a zip of it, a CSV, and as bare numbers."""
 
 import csv
+import zipfile
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from fer_lib.data.faces import DEFAULT_CLASSES
+from fer_lib.data.faces import DEFAULT_CLASSES, FaceDataset
 from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_lib.data.split import class_key
 
 SMALL = dict.fromkeys(DEFAULT_CLASSES, 8)
+OTHER = ("cat", "dog", "not amused", "äußerst müde", "面白い")  # classes that FER2013 does not have, in order
 
 
 def draw_face(name: str, index: int, part: str = "train") -> np.ndarray:
-    """Return a (48, 48) uint8 cartoon face: an expression a small network can learn, and no two alike."""
-    rng = np.random.default_rng([class_key(name), index, len(part)])
+    """Return a (48, 48) uint8 cartoon face: an expression a small network can learn, and no two alike.
+
+    A class that FER2013 does not have has eyes and a mouth that its name decides on.
+    """
+    key = class_key(name)
+    rng = np.random.default_rng([key, index, len(part)])
     y, x = np.mgrid[:48, :48] - 23.5 + rng.uniform(-2, 2, (2, 1, 1))
     image = np.where((x / 17) ** 2 + (y / 22) ** 2 < 1, 170.0, 60.0)
-    eye = {"surprise": 3.5, "fear": 3.0, "sad": 1.5, "disgust": 1.2}.get(name, 2.2)
+    eye, bend = (2.2, 0.0) if name in FER2013_CLASSES else (1 + key % 6 / 2, (key // 6 % 7 - 3) / 40)
+    eye = {"surprise": 3.5, "fear": 3.0, "sad": 1.5, "disgust": 1.2}.get(name, eye)
     image[(abs(abs(x) - 8) ** 2 / 9 + (y + 7) ** 2 / eye**2) < 1] = 30
-    bend = {"happy": -0.08, "sad": 0.06, "angry": 0.03, "disgust": 0.1}.get(
-        name, 0.0
-    )  # mouth corners up: < 0
+    bend = {"happy": -0.08, "sad": 0.06, "angry": 0.03, "disgust": 0.1}.get(name, bend)  # corners up: < 0
     image[(abs(y - 11 - bend * x**2) < 1.6) & (abs(x) < 9)] = 40
     if name in ("surprise", "fear"):
         image[x**2 / (16 if name == "fear" else 25) + (y - 12) ** 2 / 49 < 1] = 20
@@ -68,3 +74,30 @@ def make_csv(path: Path, folder: Path, layout: str = "icml") -> Path:
             values = {"emotion": emotion, "usage": usage, "pixels": text}
             writer.writerow({column: values[column.strip().lower()] for column in header})
     return path
+
+
+def zipped(folder: Path, target: Path, prefix: str = "") -> Path:
+    """Write a zip of a folder, each name after `prefix`, and return it."""
+    files = sorted(folder.rglob("*"), reverse=True)  # not in order of names; without the target itself
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            archive.write(file, prefix + file.relative_to(folder).as_posix())
+    return target
+
+
+def encoded(image: Image.Image, format_: str = "PNG") -> bytes:
+    """Return the bytes of an image file."""
+    handle = BytesIO()
+    image.save(handle, format_)
+    return handle.getvalue()
+
+
+def random_faces(
+    counts: list[int], classes: tuple[str, ...] = DEFAULT_CLASSES, variants: int = 10**9
+) -> FaceDataset:
+    """Return images of one random number each; few `variants` make many duplicates."""
+    rng = np.random.default_rng(len(counts))
+    n = sum(counts)
+    images = np.zeros((n, 48, 48), np.uint8)
+    images.reshape(n, -1)[:, :8] = rng.integers(0, variants, n).astype("<i8").view(np.uint8).reshape(n, 8)
+    return FaceDataset(images, np.repeat(np.arange(len(counts)), counts), classes, np.arange(n).astype(str))

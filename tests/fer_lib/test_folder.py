@@ -1,0 +1,111 @@
+"""The reader of image folders: order, links, odd names, what is not an image."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from asserting import refusal, same
+from made import encoded, make_folder, zipped
+from PIL import Image
+
+from fer_lib.data import load
+from fer_lib.data.faces import DEFAULT_CLASSES
+from fer_lib.data.load import load_test, load_training
+from fer_lib.data.readers import folder
+
+
+def test_folder(face_folder: Path):
+    faces = load_training(face_folder)
+    assert faces.images.shape == (120, 48, 48) and faces.images.dtype == np.uint8
+    assert faces.labels.dtype == np.int64 and faces.classes == ("neutral", "happy", "surprise")
+    assert faces.counts() == {"neutral": 40, "happy": 40, "surprise": 40}
+    assert faces.names[0] == "train/neutral/Training_10600000.jpg" and faces.factors is None
+    file = face_folder / faces.names[50]
+    assert np.array_equal(faces.images[50], np.asarray(Image.open(file)))
+    assert load_test(face_folder).counts() == dict.fromkeys(DEFAULT_CLASSES, 20)
+
+
+def test_order_does_not_depend_on_the_file_system(
+    face_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
+):
+    monkeypatch.setenv("FER_CACHE", str(tmp_path))
+    names = load_training(face_folder).names.tolist()
+    scandir = os.scandir
+
+    class Reversed:
+        def __init__(self, path):
+            self.entries = list(scandir(path))[::-1]
+
+        def __enter__(self):
+            return iter(self.entries)
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(folder.os, "scandir", Reversed)
+    assert load_training(face_folder).names.tolist() == names
+    assert names == sorted(names, key=lambda name: (DEFAULT_CLASSES.index(name.split("/")[1]), name))
+
+
+def test_a_farm_of_links_and_odd_names(face_folder: Path, tmp_path: Path):
+    root = tmp_path / "Gesichter für 'alle' – ñ 😀"
+    for file in face_folder.rglob("*.jpg"):
+        link = root / file.relative_to(face_folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    (root / "train/happy/Thumbs.db").write_bytes(b"\0")
+    (root / "train/happy/.DS_Store").write_bytes(b"\0")
+    (root / "train/happy/._Training_1.jpg").write_bytes(b"\0")
+    (root / "train/happy/notes.txt").write_text("not an image")
+    assert same(load_training(root), load_training(face_folder))
+    undecodable = os.fsencode(root / "train/happy/Training_0") + b"\xff.jpg"
+    shutil.copy(next(face_folder.glob("train/happy/*.jpg")), undecodable)
+    names = load_training(root).names
+    assert "train/happy/Training_0�.jpg" in names.tolist()
+    load.data_digest(root)
+
+
+@pytest.mark.parametrize(
+    "content, word",
+    [
+        (b"", "empty file"),
+        (b"hello", "not a JPEG"),
+        (b"\xff\xd8\xff", "image"),
+        (encoded(Image.new("L", (4097, 1))), "4097x1"),
+        (encoded(Image.new("L", (48, 48)))[:-30], "damaged"),
+        (encoded(Image.new("L", (48, 48)), "GIF"), "not a JPEG"),
+    ],
+)
+def test_bad_image(face_folder: Path, tmp_path: Path, content: bytes, word: str):
+    shutil.copytree(face_folder / "train", tmp_path / "train")
+    bad = tmp_path / "train" / "happy" / "Training_2.jpg"
+    bad.write_bytes(content)
+    message = refusal(load_training, tmp_path)
+    assert word in message and str(bad) in message
+    load_training(tmp_path, ("neutral", "surprise"))  # other classes are not touched
+    path = zipped(tmp_path, tmp_path / "a.zip")
+    message = refusal(load_training, path)
+    assert word in message and "train/happy/Training_2.jpg" in message
+
+
+def test_links_in_a_circle_and_pipes(tmp_path: Path):
+    make_folder(tmp_path)
+    circle = tmp_path / "train/happy/Training_3.jpg"
+    circle.symlink_to(circle)
+    assert str(circle) in refusal(load_training, tmp_path)
+    circle.unlink()
+    os.mkfifo(circle)
+    assert "not a regular file" in refusal(load_training, tmp_path)
+    circle.unlink()
+    (tmp_path / "train/happy/self").symlink_to(tmp_path / "train")
+    assert len(load_training(tmp_path)) == 24
+    loop = tmp_path / "train/sad"
+    loop.symlink_to(loop)
+    assert "train/sad" in refusal(load_training, tmp_path, ("happy", "sad"))
+    shutil.rmtree(tmp_path / "train")
+    (tmp_path / "train").symlink_to(tmp_path / "train")
+    assert "no train images" in refusal(load_training, tmp_path)
+    shutil.rmtree(tmp_path / "test")
+    refusal(load.resolve, tmp_path)
