@@ -53,7 +53,7 @@ class Predictor:
         self.classes = shapes[1][1]
 
         @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE), tf.uint8)])
-        def probabilities(images: tf.Tensor) -> tf.Tensor:
+        def probabilities(images: Any) -> Any:
             return self.model(resized(images, size), training=False)
 
         self._probabilities = probabilities.get_concrete_function()

@@ -51,7 +51,9 @@ class Exploration(Data):
     model: str = _text("basic_model", choices=models.names)
     rotation: float = _number(0.02, 0, 0.5, "share of a full turn; basic_model")
     zoom: float = _number(0.05, 0, 0.9, "largest change of scale; basic_model")
-    augmentation_strength: float = _number(0.7, 0, 1, "of `layers.RandomPhotograph`; the other networks")
+    augmentation_strength: float = _number(
+        0.7, 0, 1, "of `augmentation.RandomPhotograph`; the other networks"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ class Training(Exploration):
     """Notebook 02."""
 
     epochs: int = _number(50, 1, 10_000, "passes over the training images")
-    batch_size: int = _number(128, 1, 100_000, "images a step")
+    batch_size: int = _number(128, 1, 100_000, "images per step")
     learning_rate: float = _number(1e-3, 1e-8, 10, "of Adam; the highest, if there is a schedule")
     schedule: str = _one_of("constant", "cosine")
     warm_up: float = _number(0.0, 0, 0.9, "share of the steps in which the learning rate of a cosine rises")

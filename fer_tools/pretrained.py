@@ -4,6 +4,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from fer_lib import models
 from fer_lib.files import read_json
 
 NAME = "optimized_model"
@@ -12,7 +13,7 @@ PUBLIC_BEST = 0.7775  # test accuracy of the best public solution of the assignm
 
 def path(name: str = NAME) -> Path:
     """Where the weights are; the same name with .json holds what was measured, with .md the model card."""
-    return Path(__file__).resolve().parent / "models" / f"{name}.keras"
+    return Path(models.__file__).with_name(f"{name}.keras")
 
 
 def facts(name: str = NAME) -> dict[str, Any]:

@@ -6,14 +6,14 @@ them; what else is imported is a package with a version, and part of the environ
 """
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from fer_lib.files import ROOT, UsageError, sha256_of
 
-# How a run is kept, checked and shown decides no number in it. Counted, it would make every digest depend on all.
+# How a run is kept and shown decides no number in it. Counted, it would make every digest depend on all.
 PLUMBING = (
     "fer_lib/files.py",
     "fer_tools/run/",
@@ -130,12 +130,11 @@ def reached(source: str, model: str | None = None, root: Path = ROOT) -> dict[st
 
 def _imported(source: str, key: str, model: str | None, root: Path) -> Iterator[Path]:
     """Yield the files that one module, named by its path `key`, imports."""
-    package = Path(key).parent.parts
-    for module, names in _statements(source, key, package):
+    for module, names in _statements(source, key):
         if not module or not ((root / module[0]).is_dir() or (root / f"{module[0]}.py").is_file()):
             continue  # somebody else's package
-        yield from (path for path in _way(root, module, key) if path)
-        target = next(reversed(list(_way(root, module, key))))
+        *above, target = _way(root, module, key)
+        yield from (path for path in (*above, target) if path)
         for name in names:
             below = [path for path in _files(root, (*module, name)) if path.exists()]
             if below and (target is None or target.name == "__init__.py"):
@@ -146,16 +145,20 @@ def _imported(source: str, key: str, model: str | None, root: Path) -> Iterator[
         yield root / "fer_lib" / "models" / f"{model}.py"
 
 
-def _statements(source: str, key: str, package: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list]]:
-    """Yield (parts of a module's full name, names imported from it) of each import statement."""
+@lru_cache(maxsize=256)
+def _statements(source: str, key: str) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+    """Return (parts of a module's full name, names imported from it) of each import statement."""
+    found: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+    package = Path(key).parent.parts
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((tuple(alias.name.split(".")), []) for alias in node.names)
+            found += ((tuple(alias.name.split(".")), ()) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else ()
             if node.level > len(package):
                 raise _lost(key, "." * node.level + (node.module or ""))
-            yield (*above, *(node.module or "").split(".") * bool(node.module)), [a.name for a in node.names]
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            below = tuple(node.module.split(".")) if node.module else ()
+            found.append((above + below, tuple(alias.name for alias in node.names)))
         elif isinstance(node, ast.Call) and key != NETWORKS:
             called = ast.unparse(node.func).rpartition(".")[2]
             if called in ("import_module", "__import__"):
@@ -163,6 +166,7 @@ def _statements(source: str, key: str, package: tuple[str, ...]) -> Iterator[tup
                     f"{key or 'notebook'}: {called}() says only at run time what is imported, so nobody can "
                     "tell whether its results are stale; use an import statement"
                 )
+    return tuple(found)
 
 
 def _files(root: Path, module: tuple[str, ...]) -> list[Path]:
@@ -171,7 +175,7 @@ def _files(root: Path, module: tuple[str, ...]) -> list[Path]:
     return [base / "__init__.py", base.with_name(f"{base.name}.py"), *([base] if base.is_dir() else [])]
 
 
-def _way(root: Path, module: tuple[str, ...], key: str) -> Iterable[Path | None]:
+def _way(root: Path, module: tuple[str, ...], key: str) -> list[Path | None]:
     """Return the file of each package on the way to a module and its own; None where a folder has none."""
     way = []
     for depth in range(1, len(module) + 1):
@@ -182,7 +186,8 @@ def _way(root: Path, module: tuple[str, ...], key: str) -> Iterable[Path | None]
     return way
 
 
-def _bound(source: str) -> set[str]:
+@lru_cache(maxsize=256)
+def _bound(source: str) -> frozenset[str]:
     """Return the names that a module has when it has been imported."""
     names: set[str] = set()
     waiting: list[ast.AST] = [ast.parse(source)]
@@ -196,7 +201,7 @@ def _bound(source: str) -> set[str]:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
         waiting += ast.iter_child_nodes(node)
-    return names | {"__name__", "__file__", "__doc__", "__path__"}
+    return frozenset(names | {"__name__", "__file__", "__doc__", "__path__"})
 
 
 def _lost(key: str, name: str) -> UsageError:

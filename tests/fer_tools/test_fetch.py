@@ -11,13 +11,13 @@ import types
 from pathlib import Path
 
 import pytest
-from fer_lib.verify import files_digest
 from made import make_csv, make_folder
 
-from fer_lib import fetch
-from fer_lib.data import load
+from fer_lib.data import load, published
+from fer_lib.data.published import files_digest
 from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_lib.files import UsageError
+from fer_tools import fetch as module
 from fer_tools.fetch import fetch
 
 
@@ -35,7 +35,7 @@ def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             entry = {"count": len(files), "sha256": files_digest(lines)}
             digests.setdefault(usage, {})[name] = entry
     (tmp_path / "digests.json").write_text(json.dumps(digests))
-    monkeypatch.setattr(verify_module, "DIGESTS", tmp_path / "digests.json")
+    monkeypatch.setattr(published, "DIGESTS", tmp_path / "digests.json")
     return folder
 
 
@@ -89,7 +89,7 @@ def server(monkeypatch: pytest.MonkeyPatch):
 def archive(faces: Path, tmp_path: Path, server, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """Serve the archive of the challenge: a tar with a CSV that passes for the published one."""
     path = make_csv(tmp_path / "fer2013.csv", faces, "fer2013")
-    monkeypatch.setattr(verify_module, "CSV_MD5", {hashlib.md5(path.read_bytes()).hexdigest(): "fer2013.csv"})
+    monkeypatch.setattr(published, "CSV_MD5", {hashlib.md5(path.read_bytes()).hexdigest(): "fer2013.csv"})
     return serve(server, monkeypatch, {"fer2013/README": b"", "fer2013/fer2013.csv": path.read_bytes()})
 
 

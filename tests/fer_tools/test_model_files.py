@@ -13,8 +13,9 @@ import h5py
 import numpy as np
 import pytest
 
-from fer_lib import models, safe_model
+from fer_lib import models
 from fer_lib.files import UsageError
+from fer_tools import paths
 from fer_tools.model_files import inspection, loading
 
 KERAS_2 = paths.ROOT / "tests" / "references" / "keras2.h5"
@@ -214,7 +215,7 @@ def test_bombs_are_refused(tmp_path, monkeypatch):
         write(tmp_path / "a.keras", change={"model.weights.h5": zeros}, method=packed)
     )
     assert "MB unpacked" in refused(write(tmp_path / "b.keras", change={"config.json": zeros}, method=packed))
-    monkeypatch.setattr(safe_model, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(inspection, "LARGEST_FILE", 1000)
     assert "larger than" in refused(write(tmp_path / "c.keras", DENSE))
 
 

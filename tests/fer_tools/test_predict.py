@@ -53,9 +53,9 @@ def fer(*arguments, cwd=None):
 
 def test_pictures_are_recognised_whatever_their_size_and_colour(faces, pictures, reference):
     truth = np.array(CLASSES)[faces.labels]
-    for paths in pictures:
-        found, wrong = predict_files.predict_files(*reference, paths)
-        assert not wrong and [row["image"] for row in found] == paths
+    for files in pictures:
+        found, wrong = predict_files.predict_files(*reference, files)
+        assert not wrong and [row["image"] for row in found] == files
         accuracy = np.mean([row["class"] == label for row, label in zip(found, truth, strict=True)])
         assert accuracy > 0.7  # it reaches 84.5 % on all of them
         for row in found:
