@@ -8,8 +8,9 @@
   ::: {.when figure=gallery} ... :::     kept only where the run has that figure
   Figure @fig:loss, Table @tbl:counts    numbered references
 
-fer_lib/report.py sends the values on standard input. What cannot be resolved ends pandoc with one line of
-JSON on standard error. Values enter the document as text elements, which pandoc's writers escape. ]]
+fer_tools/report sends values and tables, as they are printed, on standard input. What cannot be resolved ends
+pandoc with one line of JSON on standard error. Values enter the document as text elements, which pandoc's
+writers escape. ]]
 
 local data = pandoc.json.decode(io.read('a'), false)
 local stringify = pandoc.utils.stringify
@@ -50,37 +51,12 @@ local function inlines(text, code)
   return result
 end
 
---- A number by a format such as ",", ".3f", "+.2f", ",.1f", ".1%", ".3g", "%d %B %Y" (of Unix seconds).
-local function number(value, fmt, token)
-  local text
-  if not fmt then
-    text = value == math.floor(value) and ('%.0f'):format(value) or ('%.4g'):format(value)
-  elseif fmt:match '^%%' then
-    return os.date('!' .. fmt, math.floor(value))
-  else
-    local sign, comma, precision, kind = fmt:match '^(%+?)(,?)%.?(%d*)([dfg%%]?)$'
-    if not sign or (kind == '' and precision ~= '') then fail(token, 'fmt="' .. fmt .. '" is not a format') end
-    if kind == '' or kind == 'd' then precision = '0' end
-    text = ('%' .. sign .. '.' .. (precision == '' and '6' or precision) .. (kind == 'g' and 'g' or 'f'))
-      :format(kind == '%' and 100 * value or value)
-    if comma == ',' then
-      local whole, rest = text:match '^([+-]?%d+)(.*)$'
-      text = whole:reverse():gsub('(%d%d%d)', '%1,'):reverse():gsub('^([+-]?),', '%1') .. rest
-    end
-    if kind == '%' then text = text .. '%' end
-  end
-  if not text:match '[1-9]' then text = text:gsub('^[+-]', '') end -- no minus nought
-  return (text:gsub('^-', '−'))
-end
-
---- A value of metrics.json or run.json in its printed form.
-local function print_value(value, fmt, token)
-  if type(value) == 'userdata' then return 'none' end -- JSON's null
-  if type(value) == 'boolean' then return value and 'yes' or 'no' end
-  if type(value) == 'number' then return number(value, fmt, token) end
-  local length = fmt and (tonumber(fmt:match '^%.(%d+)$') or fail(token, 'fmt="' .. fmt .. '" does not suit a text'))
-  if length and utf8.len(value) > length then return value:sub(1, utf8.offset(value, length + 1) - 1) end
-  return value
+--- The text of a value, or the columns of a table, as Python has made or refused them for a format.
+local function printed(forms, fmt, token)
+  local form = forms[fmt or '']
+  if not form then fail(token, ('fmt="%s" is not a format'):format(fmt)) end
+  if form.refused then fail(token, form.refused) end
+  return form
 end
 
 local function cited_value(span)
@@ -95,7 +71,7 @@ local function cited_value(span)
     fail(token, ('%s "%s" is not in %s'):format(kind == 'run' and 'value' or kind, key,
       kind == 'run' and 'run.json' or 'metrics.json'))
   end
-  local text = inlines(print_value(data.values[token], span.attributes.fmt, token), span.classes:includes 'code')
+  local text = inlines(printed(data.values[token], span.attributes.fmt, token), span.classes:includes 'code')
   return html and pandoc.Span(text, pandoc.Attr('', { 'value' }, { { 'title', key } })) or text
 end
 
@@ -139,40 +115,6 @@ local function figure(block)
   return label(pandoc.Figure({ pandoc.Plain { picture } }, block.caption, block.attr), 'Figure', 'fig')
 end
 
-local function is_number(text) return text:match '^[+-]?%d[%d,]*%.?%d*%%?$' or text:match '^-?%d%.?%d*e[+-]?%d+$' end
-
---- The columns to show: name -> text of a row; x, x_low and x_high become one column "x (x_low to x_high)".
-local function columns(content, fmt, token)
-  local index, result = {}, {}
-  for c, title in ipairs(content.header) do index[title] = c end
-  local function printed(text)
-    local value = is_number(text) and tonumber((text:gsub(',', '')))
-    if not value then return ({ True = 'yes', False = 'no' })[text] or text end
-    return number(value, value ~= math.floor(value) and fmt or nil, token)
-  end
-  for c, title in ipairs(content.header) do
-    local low, high = index[title .. '_low'], index[title .. '_high']
-    if not (title:match '_low$' and index[title:gsub('_low$', '')] or title:match '_high$' and index[title:gsub('_high$', '')]) then
-      local numeric = #content.rows > 0
-      for _, row in ipairs(content.rows) do numeric = numeric and (row[c] == '' or is_number(row[c]) ~= nil) end
-      local cells = {}
-      for r, row in ipairs(content.rows) do
-        local text = row[c]
-        if low and high and numeric and text ~= '' then
-          text = ('%s\u{a0}(%s–%s)'):format(printed(text), printed(row[low]):gsub('%%$', ''), printed(row[high]))
-        elseif numeric and not text:find '%.' then
-          text = text ~= '' and number(tonumber((text:gsub(',', ''))), ',', token) or ''
-        elseif numeric or text == 'True' or text == 'False' then
-          text = printed(text)
-        end
-        cells[r] = text
-      end
-      table.insert(result, { title = title, cells = cells, numeric = numeric })
-    end
-  end
-  return result
-end
-
 --- A table of the run; a column of numbers is set flush right.
 local function data_table(div)
   local name, part = div.attributes.name or '', div.attributes.run
@@ -182,11 +124,13 @@ local function data_table(div)
     fail(token, part and ('part "%s" is not in run.json'):format(part) or ('table "%s" is not in tables/'):format(name))
   end
   local align, widths, header, rows = {}, {}, {}, {}
-  for r = 1, #content.rows do rows[r] = {} end
-  for c, column in ipairs(columns(content, div.attributes.fmt, token)) do
+  for c, column in ipairs(printed(content, div.attributes.fmt, token)) do
     align[c], widths[c] = column.numeric and 'AlignRight' or 'AlignLeft', 0
-    header[c] = { pandoc.Plain(inlines((column.title:gsub('_', ' '):gsub('^%l', string.upper)))) }
-    for r, text in ipairs(column.cells) do rows[r][c] = { pandoc.Plain(inlines(text)) } end
+    header[c] = { pandoc.Plain(inlines(column.title)) }
+    for r, text in ipairs(column.cells) do
+      rows[r] = rows[r] or {}
+      rows[r][c] = { pandoc.Plain(inlines(text)) }
+    end
   end
   local result = pandoc.utils.from_simple_table(pandoc.SimpleTable({}, align, widths, header, rows))
   result.identifier = div.identifier

@@ -23,12 +23,12 @@ from fer_lib.files import (
     atomic_path,
     read_json,
     sha256_if_there,
-    sha256_of,
     sha256_of_file,
+    sha256_of_json,
     write_json,
     write_text,
 )
-from fer_tools.report import values
+from fer_tools.report import numbers, values
 from fer_tools.run.edges import Edge
 
 SOURCE = ROOT / "report" / "report.md"
@@ -113,15 +113,16 @@ def edges(run_dir: Path) -> Iterator[Edge]:
 
 
 def _digest(run_dir: Path, source: Path, data: Mapping[str, Any]) -> str:
-    """Digest of all that enters the report: data, figures, text, templates, this module, pandoc and typst."""
+    """Digest of all that enters the report: data, figures, text, templates, this package, pandoc, typst."""
     names = [f"figures/{name}.{kind}" for name in data["figures"] for kind in ("svg", "pdf")]
     try:
-        files = [source, Path(__file__), *sorted(p for p in SOURCE.parent.iterdir() if p.is_file())]
+        code = sorted(Path(__file__).parent.glob("*.py"))
+        files = [source, *code, *sorted(p for p in SOURCE.parent.iterdir() if p.is_file())]
         digests = [sha256_of_file(path) for path in (*files, *(run_dir / name for name in names))]
     except OSError as error:
         raise UsageError(f"{error.filename}: cannot be read ({error.strerror})") from error
     tools = [f"{package} {version(package)}" for package in ("pypandoc_binary", "typst")]
-    return sha256_of(json.dumps([data, digests, names, tools], sort_keys=True))
+    return sha256_of_json([data, digests, names, tools])
 
 
 def _up_to_date(record: Path, inputs: str, paths: Mapping[str, Path]) -> bool:
@@ -146,7 +147,8 @@ def _pandoc(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> 
     command = [pypandoc.get_pandoc_path(), "--sandbox", "--standalone", "--wrap=none", "--number-sections"]
     command += [f"--from={_MARKDOWN}", *_PANDOC[name], "--lua-filter=filter.lua", "--citeproc"]
     command += ["--bibliography=references.bib", "--fail-if-warnings", "--", str(source)]
-    content = {**data, "figures": {figure: link(figure) for figure in data["figures"]}}
+    text = source.read_text(encoding="utf-8", errors="replace")  # of which pandoc complains
+    content = numbers.prepared(data, text) | {"figures": {figure: link(figure) for figure in data["figures"]}}
     process = subprocess.run(
         command,
         input=json.dumps(content, ensure_ascii=False).encode(errors="replace"),  # half characters in names

@@ -1,4 +1,4 @@
-"""TODO"""
+"""What the text of a report may cite of a run: values, tables and figures."""
 
 import csv
 import math
@@ -8,36 +8,55 @@ from pathlib import Path
 from typing import Any
 
 from fer_lib import models
-from fer_lib.files import UsageError, read_json
+from fer_lib.files import UsageError, printable, read_json
 
 
 def read(run_dir: Path) -> dict[str, Any]:
-    """Return all that the text may cite: values by citation, figures, tables by citation."""
-    for name in ("run.json", "metrics.json"):
-        if not (run_dir / name).is_file():
-            raise UsageError(f"{run_dir}: no {name}; give the directory of a finished run (see `fer list`)")
-    metrics, run = read_json(run_dir / "metrics.json"), read_json(run_dir / "run.json")
-    for name, content in (("metrics.json", metrics), ("run.json", run)):
-        if not isinstance(content, dict):
-            raise UsageError(f"{run_dir / name}: not a JSON object; restore it or run it anew")
+    """Return all that a text may cite of a run.
+
+    Returns
+    -------
+    dict
+        "values": {"metric=test.accuracy": value}, "tables": {"name=counts": {"header": (k,) str, "rows":
+        (n, k) str}}, "figures": {name: ""}.
+
+    Raises
+    ------
+    UsageError
+        If a file of the run is missing or broken, or a value is none that can be printed.
+    """
+    run, metrics = _document(run_dir / "run.json"), _document(run_dir / "metrics.json")
     created = run.get("created")
     if type(created) not in (int, float) or not 0 <= created < 2**32:
         raise UsageError(f'{run_dir / "run.json"}: "created" is {created!r}, not a time in Unix seconds')
 
     # Stages hold durations and digests, which differ between equal runs: they cannot be cited.
-    facts = dict(_flatten({key: value for key, value in run.items() if key != "stages"})) | _model(run)
+    parts = {key: value for key, value in run.items() if key != "stages"}
+    facts = dict(_flatten(parts)) | _model(run)
     values = {f"metric={key}": _plain(value, f"metrics.json: {key}") for key, value in metrics.items()}
     values |= {f"run={key}": _plain(value, f"run.json: {key}") for key, value in facts.items()}
-
     tables = {f"name={path.stem}": _read_table(path) for path in sorted((run_dir / "tables").glob("*.csv"))}
-    for part in (key for key, value in run.items() if isinstance(value, dict) and key != "stages"):
-        rows = [[key.removeprefix(f"{part}."), key] for key in sorted(facts) if key.startswith(f"{part}.")]
-        cells = [[clean(name), _text(values[f"run={key}"])] for name, key in rows]
-        tables[f"run={part}"] = {"header": ["name", "value"], "rows": cells}
+    tables |= {f"run={part}": _table(part, values) for part in parts if isinstance(parts[part], dict)}
+    svg, pdf = ({path.stem for path in (run_dir / "figures").glob(f"*.{kind}")} for kind in ("svg", "pdf"))
+    return {"values": values, "tables": tables, "figures": dict.fromkeys(sorted(svg & pdf), "")}
 
-    figures = run_dir / "figures"
-    names = {path.stem for path in figures.glob("*.svg")} & {path.stem for path in figures.glob("*.pdf")}
-    return {"values": values, "tables": tables, "figures": {name: "" for name in sorted(names)}}
+
+def _table(part: str, values: dict[str, Any]) -> dict[str, list]:
+    """Return the table of a part of run.json, name by name."""
+    within = {key: value for key, value in sorted(values.items()) if key.startswith(f"run={part}.")}
+    rows = [[clean(key.removeprefix(f"run={part}.")), _text(value)] for key, value in within.items()]
+    return {"header": ["name", "value"], "rows": rows}
+
+
+def _document(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UsageError(
+            f"{path.parent}: no {path.name}; give the directory of a finished run (see `fer list`)"
+        )
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: not a JSON object; restore it or run it anew")
+    return content
 
 
 def _model(run: dict[str, Any]) -> dict[str, str]:
@@ -84,11 +103,8 @@ def _text(value: Any) -> str:
 
 
 def clean(text: str) -> str:
-    """Blanks become one blank; control and direction characters, which no page can show, become U+FFFD."""
-    keep = "\u200c\u200d"  # joiners within words and emoji
-    return " ".join(
-        "".join(c if c.isspace() or c.isprintable() or c in keep else "\ufffd" for c in text).split()
-    )
+    """Return somebody else's text fit for a page: one blank between words, nothing that cannot be shown."""
+    return " ".join(printable(text).split())
 
 
 def _read_table(path: Path) -> dict[str, list]:

@@ -15,7 +15,7 @@ import pytest
 from synthetic import FIGURES, HOSTILE, MODEL, NAME, synthetic_metrics, synthetic_run, write_json
 
 from fer_lib.files import UsageError
-from fer_tools.report import build, values
+from fer_tools.report import build, numbers, values
 
 
 @pytest.fixture(scope="session")
@@ -221,6 +221,7 @@ def test_latex_compiles_without_unresolved_references(run_dir: Path) -> None:
         ('![A](https://example.org/x.png){#fig:a alt="b"}', ("https://example.org/x.png", "figure:NAME")),
         ('So ![A](figure:loss){alt="b"} it is.', ("figure:loss", "paragraph of its own")),
         ("::: {.table name=cuonts #tbl:a}\nA.\n:::", ('table "cuonts" is not in tables/', '"counts"')),
+        ('::: {.table name=per_class fmt=".1q" #tbl:a}\nA.\n:::', ('fmt=".1q" is not a format',)),
         ("::: {.table run=version #tbl:a}\nA.\n:::", ('part "version" is not in run.json',)),
         ("::: {.table name=counts #tbl:a}\n:::", ('"tbl:a" has no caption',)),
         ("See Figure @fig:nowhere.", ('cross-reference "@fig:nowhere" leads nowhere',)),
@@ -284,6 +285,68 @@ def test_printed_forms(run_dir: Path, tmp_path: Path, value: object, fmt: str | 
     edit(run_dir / "metrics.json", x=value)
     source = small(tmp_path, "[]{metric=x" + (f' fmt="{fmt}"' if fmt else "") + "}")
     assert f'title="x">{printed}</span>' in as_html(run_dir, source)
+
+
+@pytest.mark.parametrize(
+    ("value", "fmt", "printed"),
+    [
+        (-0.0, "", "0"),
+        (10**20, ",", "100,000,000,000,000,000,000"),
+        (1e-7, "", "1e-07"),
+        (123456.7, ",.3g", "1.23e+05"),
+        (-0.5, "d", "0"),  # half to even, as everywhere in Python
+        (1.5, "d", "2"),
+        (0.125, ".2f", "0.12"),
+        (-0.004, "+.1%", "−0.4%"),
+        (1_760_000_000, "%e %B %Y", " 9 October 2025"),
+    ],
+)
+def test_numbers_are_rounded_as_python_rounds_them(value: float, fmt: str, printed: str) -> None:
+    assert numbers.number(value, fmt) == printed
+
+
+@pytest.mark.parametrize("fmt", [".1q", "3f", ".3", ".3d", ".999f", "%", "%Q", "%Y %", "1", ",+", " "])
+def test_what_is_no_format_is_refused(fmt: str) -> None:
+    with pytest.raises(UsageError, match="is not a format"):
+        numbers.number(0.5, fmt)
+
+
+def test_a_time_that_no_calendar_has_is_refused() -> None:
+    with pytest.raises(UsageError, match="is not a format"):
+        numbers.number(1e200, "%Y")
+
+
+def test_the_columns_of_a_table() -> None:
+    table = {
+        "header": ["class", "hits", "hits_low", "hits_high", "rate", "b_low", "share", "ok"],
+        "rows": [
+            ["a", "0.71", "0.6", "", "1e-07", "x", "50%", "True"],
+            ["b", "", "", "", "12345", "", "1,234", "False"],
+            ["7", "0.9", "0.8", "1.0", "-2.50", "", "1e999", ""],
+        ],
+    }
+    shown = {column["title"]: column for column in numbers.columns(table, ".0%")}
+    assert [title for title, column in shown.items() if column["numeric"]] == ["Hits", "Rate", "Share"]
+    assert {title: column["cells"] for title, column in shown.items()} == {
+        "Class": ["a", "b", "7"],
+        "Hits": ["71%\u00a0(60–)", "", "90%\u00a0(80–1)"],
+        "Rate": ["0%", "12,345", "−250%"],
+        "B low": ["x", "", ""],
+        "Share": ["50%", "1,234", "1e999"],
+        "Ok": ["yes", "no", ""],
+    }
+    assert not numbers.columns({"header": ["a"], "rows": []})[0]["numeric"]
+
+
+@pytest.mark.parametrize(
+    "cited", ['fmt=".2f"', "fmt='.2f'", "fmt=.2f", 'x fmt=".2f" .code', r"title: \"[]{a=b fmt=\".2f\"}\""]
+)
+def test_a_format_is_found_however_it_is_written(cited: str) -> None:
+    data = {"values": {"metric=x": 0.5}, "tables": {}}
+    assert numbers.prepared(data, f"[]{{metric=x {cited}}}")["values"]["metric=x"] == {
+        "": "0.5",
+        ".2f": "0.50",
+    }
 
 
 def test_optional_figures_come_and_go(run_dir: Path) -> None:
@@ -442,6 +505,12 @@ def test_nothing_is_rebuilt_without_a_change(run_dir: Path, monkeypatch: pytest.
     (run_dir / "report.json").write_text("{")
     assert builds()
     assert not builds()
+    package = shutil.copytree(Path(build.__file__).parent, run_dir.parent / "package")
+    monkeypatch.setattr(build, "__file__", str(package / "build.py"))
+    assert not builds()
+    for module in sorted(package.glob("*.py")):  # all of them decide what the report says
+        module.write_text(module.read_text() + "\n")
+        assert builds() and not builds()
 
 
 def test_long_tables_and_large_figures_stay_on_the_page(run_dir: Path, tmp_path: Path) -> None:
