@@ -1,11 +1,10 @@
-"""How far something long is: one line, in place on a terminal and in a notebook, and one per news elsewhere."""
+"""How far something long is: one line in place on a terminal or in a notebook, else one per piece of news."""
 
 import os
 import shutil
 import sys
 import time
 from collections import deque
-from types import TracebackType
 from typing import Any
 
 FILE = "FER_PROGRESS"  # names a file to which a kernel writes its lines; `fer run` prints them
@@ -13,30 +12,36 @@ BAR = 30  # characters
 
 
 class Progress:
-    """Steps done of so many, the time left, and the line that says so.
+    """Steps done out of a total, the time left, and the line that shows both.
 
     Parameters
     ----------
     total : int
         How many steps there are.
+    of_last : int, optional
+        Of how many steps, the last ones, the time left is reckoned; all, if not given.
+
+    Attributes
+    ----------
+    done : int
+        How many steps are done; to be set where some were done before.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, of_last: int | None = None) -> None:
         self.total, self.done = total, 0
-        self._ends = deque([time.monotonic()], maxlen=6)  # of the last steps
+        self._ends = deque([time.monotonic()], maxlen=of_last and of_last + 1)
         self._news: Any = None
         self._handle = None
-        if "ipykernel" in sys.modules:
-            from IPython.display import display
+        kernel = sys.modules.get("ipykernel.kernelapp")
+        if kernel and kernel.IPKernelApp.initialized():
+            from IPython.display import Pretty, display
 
-            self._handle = display(_Text("waiting for the first step"), display_id=True)
+            self._handle = display(Pretty("waiting for the first step"), display_id=True)
 
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._in_place and self._news is not None:
             print(flush=True)
 
@@ -51,23 +56,33 @@ class Progress:
 
     @property
     def left(self) -> str:
-        """The time left by the last five steps, ", 3:20 left"; empty before the first and after the last."""
-        if not self.done or self.done >= self.total:
+        """The time left, ", 3:20 left"; empty before the first step and after the last."""
+        steps = len(self._ends) - 1
+        if not steps or self.done >= self.total:
             return ""
-        each = (self._ends[-1] - self._ends[0]) / (len(self._ends) - 1)
-        left = round(max(each * (self.total - self.done) - (time.monotonic() - self._ends[-1]), 0))
+        each, since = (self._ends[-1] - self._ends[0]) / steps, time.monotonic() - self._ends[-1]
+        left = round(max(each * (self.total - self.done) - since, 0))
         return f", {left // 60}:{left % 60:02} left"
 
     def show(self, line: str, news: Any = None) -> None:
-        """Show the line; where it cannot be renewed, only if `news` (the line, if not given) is other."""
+        """Show a line; where it cannot be replaced by the next, only if `news` differs from the last.
+
+        Parameters
+        ----------
+        line : str
+        news : optional
+            What the line is about; the line itself, if not given.
+        """
         news = line if news is None else news
         changed, self._news = news != self._news, news
-        if file := os.environ.get(FILE) if changed else None:
+        if changed and (file := os.environ.get(FILE)):
             with open(file, "a", encoding="utf-8") as handle:
                 handle.write(f"{line}\n")
         if self._handle is not None:
+            from IPython.display import Pretty
+
             bar = "█" * round(BAR * self.done / self.total)
-            self._handle.update(_Text(f"{bar:░<{BAR}}  {line}"))
+            self._handle.update(Pretty(f"{bar:░<{BAR}}  {line}"))
         elif self._in_place:
             print(f"\r\033[K{line[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
         elif changed:
@@ -77,8 +92,11 @@ class Progress:
 class EpochProgress(Progress):
     """Show training epoch by epoch; an object to call after each."""
 
+    def __init__(self, epochs: int) -> None:
+        super().__init__(epochs, of_last=5)  # the first epoch compiles, and says nothing about the rest
+
     def __call__(self, history: list[dict[str, float]], seconds: float) -> None:
-        """Take the history so far and the seconds of its last epoch."""
+        """Show the last row of the history so far, and the seconds that its epoch took."""
         self.step()
         self.done = len(history)  # training may have gone on from an earlier epoch
         row, digits = history[-1], len(str(self.total))
@@ -86,13 +104,3 @@ class EpochProgress(Progress):
             f"{name} {row[name]:.3f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy")
         )
         self.show(f"epoch {self.done:>{digits}}/{self.total}  {measured}  {seconds:.1f} s{self.left}")
-
-
-class _Text:
-    """What a notebook shows as it is."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text

@@ -1,4 +1,4 @@
-"""The benchmark: its arithmetic by hand, its ratios, a whole quick run; and single predictions."""
+"""The benchmark: its arithmetic by hand, its ratios, a whole quick run."""
 
 import collections
 import csv
@@ -14,10 +14,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from fer_lib import bench, checkpoints, models, predict
-from fer_lib.data import load, picture
+from fer_lib import models
+from fer_lib.data import load
 from fer_lib.files import UsageError
-from fer_lib.predict import Predictor
 from fer_tools import commands, paths
 from fer_tools.bench import contenders, measure, table
 from fer_tools.bench.contenders import Child, Way
@@ -116,8 +115,8 @@ def test_other_processes_are_told_from_our_own(monkeypatch):
     times = [kinds(50, 1, 9, 500, 7, 1, 0, 40), kinds(59, 1, 11, 508, 9, 1, 1, 45)]
     ours, clock = [(1, 1, 4, 2, 99), (2, 1, 7, 3, 999)], [100.0, 110.0]
     monkeypatch.setattr(psutil, "cpu_times", lambda: times.pop(0))
-    monkeypatch.setattr(bench.os, "times", lambda: ours.pop(0))
-    monkeypatch.setattr(bench.time, "monotonic", lambda: clock.pop(0))
+    monkeypatch.setattr(table.os, "times", lambda: ours.pop(0))
+    monkeypatch.setattr(table.time, "monotonic", lambda: clock.pop(0))
     assert table.cores_of_others(table.used_by_others()) == pytest.approx(0.7)
     assert "BUSY" in table.busy(0.7) and "0.7 cores" in table.busy(0.7) and not table.busy(0.05)
 
@@ -143,7 +142,7 @@ def quick(tmp_path_factory, face_folder) -> tuple[Path, str, float]:
     done = subprocess.run(
         [
             sys.executable,
-            *"-m fer_lib.cli bench --quick --model basic_model --data".split(),
+            *"-m fer_tools bench --quick --model basic_model --data".split(),
             str(face_folder),
         ],
         capture_output=True,
@@ -288,56 +287,3 @@ def test_what_goes_wrong_in_a_process_is_told(tmp_path):
             child.answer()
     finally:
         child.close()
-
-
-# -- single predictions --------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def some_faces() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (10, 48, 48), dtype=np.uint8)
-
-
-@pytest.mark.parametrize("name", models.names())
-def test_a_predictor_gives_what_keras_gives(name, some_faces, tmp_path, monkeypatch):
-    checkpoints.save_model(models.build(name), tmp_path / "model.keras")
-    predictor = Predictor(tmp_path / "model.keras")
-    prepared = picture.network_input(some_faces, models.image_size(name))
-    expected = predictor.model.predict(prepared, verbose=0)
-    np.testing.assert_allclose(predictor(some_faces), expected, atol=1e-6)
-    monkeypatch.setattr(predict, "PART", 4)
-    np.testing.assert_allclose(predictor(some_faces), expected, atol=1e-6)
-    assert predictor(some_faces[:0]).shape == (0, 3)
-
-
-def test_a_predictor_is_quick(some_faces, tmp_path):
-    checkpoints.save_model(models.build("basic_model"), tmp_path / "model.keras")
-    predictor = Predictor(tmp_path / "model.keras")
-    prepared = picture.network_input(some_faces[:1], 64)
-    ours, keras_own = [], []
-    for _ in range(15):  # in turn, so that other load hits both
-        ours.append(contenders._timed(lambda: predictor(some_faces[:1])))
-        keras_own.append(contenders._timed(lambda: predictor.model.predict(prepared, verbose=0)))
-    ours, keras_own = (1000 * np.median(values, axis=0) for values in (ours, keras_own))
-    print(f"one face, ms wall and CPU: Predictor {ours.round(1)}, model.predict {keras_own.round(1)}")
-    assert ours[1] < keras_own[1] / 4
-
-
-def test_a_predictor_refuses_other_images_and_networks(some_faces, tmp_path):
-    import keras
-    from keras import layers
-
-    checkpoints.save_model(models.build("basic_model"), tmp_path / "model.keras")
-    predictor = Predictor(tmp_path / "model.keras")
-    for images in (some_faces.astype(np.float32), some_faces[:, :47], some_faces[0]):
-        with pytest.raises(UsageError, match="expected uint8"):
-            predictor(images)
-    for shape, output in (((48, 48, 3), "dense"), ((48, 40, 1), "dense"), ((48, 48, 1), "maps")):
-        x = inputs = keras.Input(shape)
-        x = layers.Conv2D(3, 3)(x)
-        x = layers.GlobalAveragePooling2D()(x) if output == "dense" else x
-        keras.Model(inputs, x).save(tmp_path / "other.keras")
-        with pytest.raises(UsageError, match=r"other\.keras: .*another"):
-            Predictor(tmp_path / "other.keras")
-    with pytest.raises(UsageError, match="nothing"):
-        Predictor(tmp_path / "nothing.keras")

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from processes import SMALL, begun, descendants, fer, wait_for
 
-from fer_lib import pipeline, runs
 from fer_lib.files import sha256_of_file
-from fer_tools import commands, paths
+from fer_tools import commands, paths, pipeline
 from fer_tools.run import find
 
 AWKWARD = 'it\'s "here"; $HOME & `ls` %20 #1 [x] {y} é 表情 😀'
@@ -64,7 +63,7 @@ def checkout(tmp_path: Path) -> Path:
     """Give a copy of the repository under a name that shells and parsers stumble over."""
     folder = tmp_path / f"checkout {AWKWARD}"
     ignored = shutil.ignore_patterns("__pycache__", "fer2013", ".fer2013.part")
-    for name in ("fer_lib", "notebooks", "report", "data"):
+    for name in ("fer_lib", "fer_tools", "notebooks", "report", "data"):
         shutil.copytree(paths.ROOT / name, folder / name, ignore=ignored)
     return folder
 
@@ -166,7 +165,7 @@ def test_a_clock_that_was_set_back(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_RESULTS", str(tmp_path))
     made = []
     for now in (1_760_000_000, 1_759_000_000, 1_760_000_000, 1_000, 1_760_000_500):
-        monkeypatch.setattr(runs.time, "time", lambda now=now: now + 0.5)
+        monkeypatch.setattr(find.time, "time", lambda now=now: now + 0.5)
         made.append(find.create(f"label_{now % 7}"))
         assert find.newest().path == made[-1].path
     assert [run.name for run, _ in find.all_runs()] == [run.name for run in reversed(made)]
@@ -179,7 +178,7 @@ def test_no_network(checkout):
     unshare = ["unshare", "--net"]
     if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
         pytest.skip(
-            "NOT TESTED: no right to take the network away; tests/test_fetch.py has the same in parts"
+            "NOT TESTED: no right to take the network away; tests/fer_tools/test_fetch.py has the same in parts"
         )
     before = contents(checkout)
     clock = time.monotonic()
