@@ -79,10 +79,12 @@ class Classes:
 
     def check(self, value: Any) -> tuple[str, ...]:
         """Return the names as a tuple."""
+        if not isinstance(value, list | tuple):
+            raise NotAllowed("a list of names of classes")
         try:
             return check_classes(value)
         except UsageError as error:
-            raise NotAllowed(str(error).partition(": ")[2]) from None
+            raise NotAllowed(str(error).removeprefix("classes: expected ")) from None
 
     def parse(self, text: str) -> list[str]:
         """Read names separated by commas."""

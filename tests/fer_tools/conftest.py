@@ -1,4 +1,4 @@
-"""Fixtures of the runs: an empty results folder, a few faces, a run that is trained and whose model is chosen."""
+"""Fixtures of runs: an empty results folder, a few faces, a run that is trained and whose model is chosen."""
 
 from pathlib import Path
 

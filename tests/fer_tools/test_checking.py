@@ -3,8 +3,8 @@
 import ast
 import json
 import math
-from dataclasses import asdict, fields
-from typing import get_type_hints
+from dataclasses import MISSING, asdict, fields
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -12,9 +12,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fer_lib import models
+from fer_lib.data.faces import can_be_class
 from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_lib.files import UsageError, read_json
-from fer_tools import checking, parameters, stages
+from fer_tools import checking, parameters
+from fer_tools.kinds import Classes, Number, Text
+from fer_tools.stages import STAGES
 
 INJECTIONS = [
     '"); import os; os.system("touch /tmp/owned") #',
@@ -29,12 +32,17 @@ INJECTIONS = [
 
 def parameters_cell(stage: str) -> dict:
     """Names and values of a notebook's `parameters` cell, read as literals: nothing is executed."""
-    notebook = read_json(stages.notebook_path(stage))
+    notebook = read_json(STAGES[stage].path)
     cells = [c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", [])]
     assert len(cells) == 1
     statements = ast.parse("".join(cells[0]["source"])).body
     assert all(isinstance(node, ast.Assign) and len(node.targets) == 1 for node in statements)
     return {node.targets[0].id: ast.literal_eval(node.value) for node in statements}
+
+
+def defaults(stage: str) -> dict[str, Any]:
+    """Return the default of each parameter of a stage."""
+    return {f.name: f.default for f in fields(STAGES[stage].parameters) if f.default is not MISSING}
 
 
 def one_line(caught: pytest.ExceptionInfo[UsageError], *said: str) -> None:
@@ -43,33 +51,46 @@ def one_line(caught: pytest.ExceptionInfo[UsageError], *said: str) -> None:
         assert text in str(caught.value)
 
 
-@pytest.mark.parametrize("stage", stages.STAGES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_the_notebook_says_what_the_dataclass_says(stage):
     cell = parameters_cell(stage)
-    defaults = asdict(stages.STAGES[stage]())
-    assert list(cell) == list(defaults)  # order, too: a reader compares them line by line
-    for name, default in defaults.items():
+    stated = asdict(STAGES[stage].parameters())
+    assert list(cell) == list(stated)  # order, too: a reader compares them line by line
+    for name, default in stated.items():
         expected = list(default) if isinstance(default, tuple) else default
         assert (type(cell[name]), cell[name]) == (type(expected), expected), name
-    assert checking.collect(stage, cell) == stages.STAGES[stage]()
+    assert checking.collect(stage, cell) == STAGES[stage].parameters()
 
 
-@pytest.mark.parametrize("stage", stages.STAGES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_defaults_are_of_their_type_and_in_their_range(stage):
-    assert checking.build(stage, checking.defaults(stage)) == checking.build(stage, {})
-    assert set(checking.defaults(stage)) == set(checking.names(stage))
+    assert checking.build(stage, defaults(stage)) == checking.build(stage, {})
+    assert set(defaults(stage)) == set(checking.names(stage))
 
 
 def test_stages_that_share_a_parameter_agree_on_its_default():
-    exploration, training = checking.defaults("exploration"), checking.defaults("training")
+    exploration, training = defaults("exploration"), defaults("training")
     assert all(training[name] == value for name, value in exploration.items())
 
 
 def test_every_number_states_its_range():
-    for cls in stages.STAGES.values():
-        for f in fields(cls):
-            if get_type_hints(cls)[f.name] in (int, float, int | None):
-                assert f.metadata["low"] <= f.default <= f.metadata["high"] and f.metadata["why"], f.name
+    for stage in STAGES.values():
+        for f in fields(stage.parameters):
+            if get_type_hints(stage.parameters)[f.name] in (int, float, int | None):
+                kind = f.metadata["kind"]
+                assert kind.low <= f.default <= kind.high and kind.why, f.name
+
+
+def test_the_kind_of_a_parameter_is_that_of_its_type_hint():
+    for stage in STAGES.values():
+        hints = get_type_hints(stage.parameters)
+        for f in fields(stage.parameters):
+            kind = f.metadata["kind"]
+            if isinstance(kind, Number):
+                expected = (int | None if kind.optional else int) if kind.whole else float
+            else:
+                expected = {Text: str, Classes: tuple[str, ...]}[type(kind)]
+            assert hints[f.name] == expected, f.name
 
 
 @pytest.mark.parametrize(
@@ -103,19 +124,23 @@ def test_every_number_states_its_range():
         ("data", None, "one line of text"),
         ("data", "a\nb", "one line of text"),
         ("data", "a\0b", "one line of text"),
-        ("classes", "happy", "a list of class names"),
+        ("classes", "happy", "a list of names of classes"),
+        ("classes", None, "a list of names of classes"),
+        ("classes", {"happy": 1, "sad": 2}, "a list of names of classes"),
         ("classes", ["happy"], "two or more different"),
         ("classes", ["happy", "happy"], "two or more different"),
-        ("classes", ["happy", "joy"], "two or more different"),
-        ("classes", ["happy", 3], "a list of class names"),
-        ("classes", [["happy"], "sad"], "a list of class names"),
-        ("classes", {"happy": 1, "sad": 2}, "a list of class names"),
+        ("classes", ["happy", ""], "two or more different"),
+        ("classes", ["happy", "../joy"], "'../joy' cannot be one"),
+        ("classes", ["happy", "total"], "'total' cannot be one"),
+        ("classes", ["happy", 3], "two or more different"),
+        ("classes", [["happy"], "sad"], "two or more different"),
     ],
 )
 def test_a_value_of_the_wrong_type_or_range_is_refused(name, value, expected):
     with pytest.raises(UsageError) as caught:
         checking.build("training", {name: value})
     one_line(caught, f"parameter {name}", expected)
+    assert str(caught.value).count("expected ") == 1
 
 
 def test_a_warm_up_that_nothing_would_heed_is_refused():
@@ -146,6 +171,10 @@ def test_right_values_are_taken_as_they_are():
     )
     assert (built.learning_rate, type(built.learning_rate)) == (1.0, float)
     assert built.train_samples is None and built.classes == ("sad", "fear") and built.epochs == 10_000
+    assert checking.build("training", {"classes": ["happy", "joy"]}).classes == (
+        "happy",
+        "joy",
+    )  # of any data
 
 
 def test_collect_takes_what_the_notebook_says_and_nothing_else():
@@ -226,7 +255,7 @@ def test_resolve_lets_the_given_win_over_the_preset_and_that_over_the_default():
     assert list(resolved) == ["exploration", "training", "overfitting", "evaluation"]
     assert resolved["training"]["epochs"] == 2
     assert resolved["training"]["train_samples"] == parameters.smoke()["train_samples"]
-    assert resolved["training"]["learning_rate"] == checking.defaults("training")["learning_rate"]
+    assert resolved["training"]["learning_rate"] == defaults("training")["learning_rate"]
     assert resolved["exploration"]["train_samples"] == resolved["training"]["train_samples"]
     assert all("run" not in values for values in resolved.values())
     assert json.loads(json.dumps(resolved)) == resolved  # plain values, as papermill and run.json take them
@@ -278,33 +307,33 @@ def test_section5_is_the_assignment():
     assert training["classes"] == ["neutral", "happy", "surprise"]
 
 
-def _texts(name: str, hint: object, metadata: dict) -> st.SearchStrategy:
+def _texts(name: str, kind: Number | Text | Classes) -> st.SearchStrategy:
     """Values that are allowed, with the text that stands for them."""
-    if name == "classes":
-        return st.permutations(FER2013_CLASSES).flatmap(
-            lambda order: st.integers(2, 7).map(lambda n: (list(order[:n]), ",".join(order[:n])))
+    if isinstance(kind, Classes):
+        known = st.permutations(FER2013_CLASSES).flatmap(
+            lambda order: st.integers(2, 7).map(lambda n: list(order[:n]))
         )
-    if hint is str:
-        choices = metadata.get("choices")
-        choices = choices() if callable(choices) else choices
+        other = st.text(max_size=12).filter(can_be_class)
+        classes = known | st.lists(other, min_size=2, max_size=7, unique=True)
+        return classes.map(lambda names: (names, ",".join(names)))
+    if isinstance(kind, Text):
         allowed = "aZ9_-" if name == "study" else "abc =/üλ'\""
-        texts = st.sampled_from(choices) if choices else st.text(allowed, min_size=1, max_size=12)
+        texts = st.sampled_from(kind.choices()) if kind.choices else st.text(allowed, min_size=1, max_size=12)
         return texts.map(lambda text: (text, text))
-    if hint is float:
-        return st.floats(metadata["low"], metadata["high"]).map(lambda value: (value, repr(value)))
-    numbers = st.integers(metadata["low"], metadata["high"])
-    if metadata["odd"]:
+    if not kind.whole:
+        return st.floats(kind.low, kind.high).map(lambda value: (value, repr(value)))
+    numbers = st.integers(kind.low, kind.high)
+    if kind.odd:
         numbers = numbers.filter(lambda value: value % 2)
     pairs = numbers.map(lambda value: (value, str(value)))
-    return pairs | st.just((None, "null")) if hint == (int | None) else pairs
+    return pairs | st.just((None, "null")) if kind.optional else pairs
 
 
-@given(st.data(), st.sampled_from(list(stages.STAGES)))
+@given(st.data(), st.sampled_from(list(STAGES)))
 def test_allowed_values_survive_the_command_line(data, stage):
-    cls = stages.STAGES[stage]
-    own = [f for f in fields(cls) if f.name != "run"]
-    chosen = data.draw(st.lists(st.sampled_from(own), unique_by=lambda f: f.name))
-    drawn = {f.name: data.draw(_texts(f.name, get_type_hints(cls)[f.name], f.metadata)) for f in chosen}
+    own = {name: kind for name, kind in checking.kinds(stage).items() if name != "run"}
+    chosen = data.draw(st.lists(st.sampled_from(list(own)), unique=True))
+    drawn = {name: data.draw(_texts(name, own[name])) for name in chosen}
     values = {name: value for name, (value, _) in drawn.items()}
     assume(not values.get("warm_up") or values.get("schedule") == "cosine")
     assert checking.parse([f"{name}={text}" for name, (_, text) in drawn.items()]) == values

@@ -10,7 +10,7 @@ from fer_lib.files import UsageError, sha256_of
 from fer_tools import paths, pipeline, stages
 from fer_tools.run import source_code
 
-NOTEBOOKS = {stage: stages.notebook_path(stage) for stage in stages.STAGES}
+NOTEBOOKS = {name: stage.path for name, stage in stages.STAGES.items()}
 REFERENCES = {path.stem: path for path in (paths.ROOT / "tests" / "references").glob("*.ipynb")}
 
 
@@ -56,9 +56,9 @@ def test_no_function_is_defined_in_two_notebooks():
 
 
 # What gives test images together with their classes, if asked for the test part.
-READERS = {"load_test", "load_faces", "_groups", "_cached", "read"}
+READERS = {"load_test", "load_faces", "_groups", "read"}
 # Who may name them: the notebook that evaluates, and the module in which they are defined.
-MAY_READ = {"evaluation", "datasets.py", "_readers.py"}
+LOAD = "fer_lib/data/load.py"
 
 
 def named(source):
@@ -71,23 +71,24 @@ def named(source):
         elif isinstance(node, ast.alias):
             yield node.name.rpartition(".")[2]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value  # getattr(datasets, "load_test")
+            yield node.value  # getattr(load, "load_test")
 
 
 def sources():
     """Code by name: of the notebooks by their stage, of everything else by its file."""
     found = {stage: source_code.notebook_code(read(path)) for stage, path in NOTEBOOKS.items()}
-    for path in [*(paths.ROOT / "fer_lib").rglob("*.py"), *(paths.ROOT / "notebooks").glob("*.py")]:
-        found[path.name] = path.read_text(encoding="utf-8")
+    for folder in ("fer_lib", "fer_tools", "notebooks"):
+        for path in (paths.ROOT / folder).rglob("*.py"):
+            found[path.relative_to(paths.ROOT).as_posix()] = path.read_text(encoding="utf-8")
     return found
 
 
 def test_notebook_04_alone_names_a_reader_of_the_test_set():
     users = {name for name, source in sources().items() if READERS - {"read"} & set(named(source))}
-    assert users == {"evaluation", "datasets.py"}
+    assert users == {"evaluation", LOAD}
 
 
-def test_no_source_of_data_is_read_but_by_datasets():
+def test_no_source_of_data_is_read_but_where_faces_are_loaded():
     """`resolve(data).read("test", ...)` would give test labels, too; files are read without arguments."""
     for name, source in sources().items():
         calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
@@ -96,15 +97,15 @@ def test_no_source_of_data_is_read_but_by_datasets():
             for c in calls
             if isinstance(c.func, ast.Attribute) and c.func.attr == "read" and len(c.args) > 1
         ]
-        assert not read or name in MAY_READ, name
+        assert not read or name == LOAD, name
 
 
 def test_a_way_around_is_found():
     for source in (
-        "from fer_lib.datasets import load_test as load",
-        "load = datasets.load_test",
-        "getattr(datasets, 'load_faces')(data, classes, 'test')",
-        "for load in (datasets.load_training, datasets.load_test): load(data)",
+        "from fer_lib.data.load import load_test as faces",
+        "faces = load.load_test",
+        "getattr(load, 'load_faces')(data, classes, 'test')",
+        "for faces in (load.load_training, load.load_test): faces(data)",
     ):
         assert READERS & set(named(source)), source
 
@@ -113,7 +114,8 @@ def test_a_way_around_is_found():
 # to 03 may know how many there are of each class, and the digests of their pixels, sorted.
 GUARD = """
 import sys
-from fer_lib import _readers, datasets
+from fer_lib.data import load
+from fer_lib.data.readers import bundled, csv_file, source
 
 def guard(owner, name, is_test):
     real = getattr(owner, name)
@@ -123,15 +125,15 @@ def guard(owner, name, is_test):
             while frame is not None:
                 callers.add(frame.f_code.co_name)
                 frame = frame.f_back
-            if "test_pixel_digests" not in callers:
+            if "pixel_digests_of_test_images" not in callers:
                 raise RuntimeError("TEST LABELS ARE READ")
         return real(*arguments)
     setattr(owner, name, guarded)
 
-guard(datasets, "load_test", lambda given: True)
-guard(datasets, "load_faces", lambda given: given[2] == "test")
-guard(datasets, "_groups", lambda given: given[2] == "test")
-for kind in (_readers._Files, _readers.Csv, _readers.Bundled):
+guard(load, "load_test", lambda given: True)
+guard(load, "load_faces", lambda given: given[2] == "test")
+guard(load, "_groups", lambda given: given[2] == "test")
+for kind in (source.ImageFiles, csv_file.Csv, bundled.Bundled):
     guard(kind, "read", lambda given: given[1] == "test")
 """
 
