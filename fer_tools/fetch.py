@@ -2,8 +2,8 @@
 
 Two sources, tried in order:
 
-1. Kaggle, `msambare/fer2013`: the image folder whose digests are in `data/fer2013.digests.json`. Through the
-   package kagglehub; a public data set needs no account.
+1. Kaggle, `msambare/fer2013`: the image folder whose digests are in `fer_lib/data/fer2013.digests.json`.
+   Through the package kagglehub; a public data set needs no account.
 2. Hugging Face, `JimmyUnleashed/FER-2013`: the archive of the original challenge with `fer2013.csv`, the one
    that the R package torchvision downloads and checks by the same MD5. Over plain HTTPS, without a package.
 

@@ -4,6 +4,8 @@ from typing import Any
 
 from fer_lib.files import columns, say
 
+NAMED = 5  # files of a kind
+
 
 def add(commands: Any) -> None:
     """Describe the command."""
@@ -26,12 +28,23 @@ def _fetch(_: Any) -> None:
 
 def _verify(options: Any) -> None:
     from fer_lib.data import published
+    from fer_lib.data.published_images import KINDS
 
     verdict = published.judge(options.path)
-    rows = [
-        (row["usage"], row["class"], f"{row['found']:,} of {row['expected']:,}", row["state"])
+    kinds = [kind for kind in KINDS if any(row.get(kind) for row in verdict.rows)]
+    rows = [("usage", "class", "found", *kinds, "state")] + [
+        (
+            row["usage"],
+            row["class"],
+            f"{row['found']:,} of {row['expected']:,}",
+            *(f"{row[kind]:,}" for kind in kinds),
+            row["state"],
+        )
         for row in verdict.rows
     ]
-    for line in columns(rows, "<<><"):
+    for line in columns(rows, f"<<>{'>' * len(kinds)}<"):
         say(line)
+    for kind, files in verdict.files.items():
+        more = f" and {len(files) - NAMED:,} more" if len(files) > NAMED else ""
+        say(f"{kind}: {', '.join(files[:NAMED])}{more}")
     say(f"{verdict.status}: {verdict.detail}")
