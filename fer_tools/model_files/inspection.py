@@ -74,12 +74,22 @@ def inspect(path: str | Path) -> str:
             return "keras"
     except UsageError:
         raise
-    except (OSError, ValueError, RuntimeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        # What zipfile, json and h5py raise at what they cannot read; RecursionError is a RuntimeError.
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        EOFError,
+        OverflowError,
+        zipfile.BadZipFile,
+    ) as error:
+        # What zipfile, json and h5py raise at what they cannot read; RecursionError is a RuntimeError, and
+        # JSON may say Infinity.
         raise refused(path, " ".join(str(error).split())[:200] or type(error).__name__) from error
 
 
 def refused(path: str | Path, reason: str) -> UsageError:
+    """Make the error for a file that is not opened."""
     return UsageError(f"{path}: not a model that can be opened safely ({reason})")
 
 
@@ -148,45 +158,81 @@ def _check_config(path: Path, config: Any) -> None:
     """Refuse layers that are not for faces, and sizes that would fill the memory before a weight is read."""
     if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
         raise refused(path, "no configuration of a model")
-    side, channels, flat, weights = 1, 1, False, 0
+    estimate = _Estimate()
     # What Keras would compile the model with is not used.
     for entry in entries({key: value for key, value in config.items() if key != "compile_config"}):
         name, own = entry["class_name"], entry.get("config")
-        module, registered = entry.get("module"), entry.get("registered_name")
-        full = registered or name  # HDF5 has the full name alone
-        ours = isinstance(full, str) and full.startswith(OURS) and full[len(OURS) :].isidentifier()
-        ours = ours and name in (full, full[len(OURS) :]) and module in OUR_MODULES
-        known = isinstance(name, str) and (name in LAYERS or name in OTHERS)
-        placed = module is None or (
-            isinstance(module, str) and (module == "keras" or module.startswith("keras."))
-        )
-        if not ours and not (known and placed and registered in (None, name)):
+        ours = _is_ours(entry)
+        if not ours and not _is_of_keras(entry):
             raise refused(
                 path, f"layer or object {str(name)[:60]!r}, of which networks for faces are not made"
             )
-        if not isinstance(own, dict) or not (ours or name in LAYERS):
-            continue
-        sizes = dict(_sizes(own))
-        for key, size in sizes.items():
-            if not 0 <= size <= MOST_VALUES:
-                raise refused(path, f"{name} with {key} {size:,}")
-        shape = own.get("batch_shape") or own.get("batch_input_shape")
+        if isinstance(own, dict) and (ours or name in LAYERS):
+            estimate.add(name, _checked_sizes(path, name, own), _checked_shape(path, name, own))
+            if estimate.is_absurd:
+                raise refused(path, f"{name} makes it absurdly large")
+
+
+def _is_ours(entry: dict[str, Any]) -> bool:
+    """Return whether an object is called as one that fer_lib registers."""
+    name = entry["class_name"]
+    full = entry.get("registered_name") or name  # HDF5 has the full name alone
+    if not isinstance(full, str) or not full.startswith(OURS):
+        return False
+    short = full.removeprefix(OURS)
+    return short.isidentifier() and name in (full, short) and entry.get("module") in OUR_MODULES
+
+
+def _is_of_keras(entry: dict[str, Any]) -> bool:
+    """Return whether an object is one of Keras of which networks for faces are made."""
+    name, module, registered = entry["class_name"], entry.get("module"), entry.get("registered_name")
+    if not isinstance(name, str) or not (name in LAYERS or name in OTHERS) or registered not in (None, name):
+        return False
+    return module is None or (isinstance(module, str) and (module == "keras" or module.startswith("keras.")))
+
+
+def _checked_sizes(path: Path, name: str, own: dict[str, Any]) -> dict[str, int]:
+    """Return the sizes in a layer's configuration; refuse those beyond reason."""
+    sizes = dict(_sizes(own))
+    for key, size in sizes.items():
+        if not 0 <= size <= MOST_VALUES:
+            raise refused(path, f"{name} with {key} {size:,}")
+    return sizes
+
+
+def _checked_shape(path: Path, name: str, own: dict[str, Any]) -> list[int]:
+    """Return the shape of a layer's input without the batch, 1 for an open size; empty if none is given."""
+    shape = own.get("batch_shape") or own.get("batch_input_shape")
+    if not shape:
+        return []
+    if not isinstance(shape, list) or not all(n is None or type(n) is int for n in shape):
+        raise refused(path, f"{name} of shape {str(shape)[:60]}")
+    return [n or 1 for n in shape[1:]] or [1]
+
+
+class _Estimate:
+    """How large a network is at least, layer by layer in the order of its configuration."""
+
+    def __init__(self) -> None:
+        self.side, self.channels, self.flat, self.weights = 1, 1, False, 0
+
+    @property
+    def is_absurd(self) -> bool:
+        return self.weights > MOST_VALUES or self.side**2 * self.channels > MOST_VALUES
+
+    def add(self, name: str, sizes: dict[str, int], shape: list[int]) -> None:
+        """Take in a layer with its sizes, and the shape of its input where one is given."""
         if shape:
-            if not isinstance(shape, list) or not all(n is None or type(n) is int for n in shape):
-                raise refused(path, f"{name} of shape {str(shape)[:60]}")
-            known_sizes = [n or 1 for n in shape[1:]] or [1]
-            side, channels = max(side, *known_sizes), max(channels, known_sizes[-1])
-        side = max(side, *(sizes.get(key, 1) for key in ("height", "width", "target_shape", "padding")))
-        width = max(sizes.get("filters", 1), sizes.get("units", 1), sizes.get("depth_multiplier", 1))
-        kernel = sizes.get("kernel_size", 1) ** 2
-        flat = flat or name in ("Flatten", "Reshape")
-        weights += kernel * width * channels * (side**2 if flat else 1)
-        side = (
-            max(1, side // max(1, sizes.get("strides", 1), sizes.get("pool_size", 1))) if not flat else side
-        )
-        channels = max(channels, width)
-        if weights > MOST_VALUES or side**2 * channels > MOST_VALUES:
-            raise refused(path, f"{name} makes it absurdly large")
+            self.channels = max(self.channels, shape[-1])
+        grown = (sizes.get(key, 1) for key in ("height", "width", "target_shape", "padding"))
+        self.side = max(self.side, *shape, *grown)
+        width = max(sizes.get(key, 1) for key in ("filters", "units", "depth_multiplier"))
+        self.flat = self.flat or name in ("Flatten", "Reshape")
+        area = self.side**2 if self.flat else 1
+        self.weights += sizes.get("kernel_size", 1) ** 2 * width * self.channels * area
+        if not self.flat:
+            self.side = max(1, self.side // max(1, sizes.get("strides", 1), sizes.get("pool_size", 1)))
+        self.channels = max(self.channels, width)
 
 
 def entries(config: Any) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -170,6 +171,8 @@ def test_a_small_model_of_known_layers_passes(tmp_path):
         ({**DENSE, "config": {"units": 10**12}}, "units 1,000,000,000,000"),
         ({**DENSE, "config": {"units": -5}}, "units -5"),
         ({**DENSE, "config": {"units": 1e300}}, "units"),
+        ({**DENSE, "config": {"units": math.inf}}, "infinity"),
+        ({**DENSE, "config": {"units": math.nan}}, "NaN"),
         ({"class_name": "InputLayer", "config": {"batch_shape": [None, 10**6, 10**6, 1]}}, "absurdly large"),
         ({"class_name": "InputLayer", "config": {"batch_shape": [None, {}]}}, "of shape"),
         ({"class_name": "Conv2D", "config": {"filters": 4096, "kernel_size": [999, 999]}}, "absurdly large"),
