@@ -9,7 +9,6 @@ import pytest
 
 from fer_lib import checkpoints, training
 from fer_lib.batch_norm import BatchNormStatistics
-from fer_lib.data import picture
 from fer_lib.files import UsageError
 from fer_tools.model_files import loading
 
@@ -97,41 +96,7 @@ class Interrupted(BaseException):
     """Stands for a power cut: nothing of ours catches it."""
 
 
-# -- preparation -------------------------------------------------------------------------------------------
-
-
-def test_prepared_images_have_the_size_and_range_of_the_input():
-    images = np.random.default_rng(0).integers(0, 256, (5, 48, 48), dtype=np.uint8)
-    images[0], images[1] = 0, 255
-    prepared = picture.network_input(images, 64)
-    assert prepared.shape == (5, 64, 64, 1) and prepared.dtype == np.float32
-    assert prepared.min() == 0 and prepared.max() == 255
-    assert (prepared[0] == 0).all() and (prepared[1] == 255).all()
-    np.testing.assert_allclose(prepared.mean((1, 2, 3)), images.mean((1, 2)), atol=1.5)
-
-
-def test_preparing_at_the_same_size_changes_nothing():
-    images = np.random.default_rng(0).integers(0, 256, (3, 48, 48), dtype=np.uint8)
-    np.testing.assert_array_equal(picture.network_input(images, 48)[..., 0], images)
-
-
-def test_preparing_is_bilinear():
-    ramp = np.tile(np.arange(0, 96, 2, dtype=np.uint8), (1, 48, 1))
-    prepared = picture.network_input(ramp, 96)[0, 0, :, 0]
-    np.testing.assert_allclose(prepared[2:-2], np.arange(96)[2:-2] - 0.5, atol=1e-3)
-
-
-def test_pieces_fit_together():
-    images = np.random.default_rng(0).integers(0, 256, (1030, 12, 12), dtype=np.uint8)
-    prepared = picture.network_input(images, 16)
-    for start in (0, 1000, 1020, 1024):
-        np.testing.assert_array_equal(
-            prepared[start : start + 6], picture.network_input(images[start : start + 6], 16)
-        )
-
-
-def test_no_images_are_no_images():
-    assert picture.network_input(np.empty((0, 48, 48), np.uint8), 64).shape == (0, 64, 64, 1)
+# -- labels ----------------------------------------------------------------------------------------------
 
 
 def test_one_hot():
