@@ -18,10 +18,15 @@ from fer_lib import files
 from fer_lib.files import (
     UsageError,
     atomic_path,
-    leftovers,
+    columns,
+    complain,
+    printable,
     read_json,
+    remove_leftovers,
+    say,
     sha256_of,
     sha256_of_file,
+    sha256_of_json,
     write_json,
     write_text,
 )
@@ -53,26 +58,43 @@ def test_the_temporary_file_is_beside_the_target_and_keeps_its_suffix(tmp_path):
     assert contents(tmp_path) == {"model.keras": "x"}
 
 
-def test_what_a_killed_process_left_is_known_from_what_others_put_there(tmp_path):
+@pytest.fixture
+def killed(tmp_path) -> set[str]:
+    """Leave what killed processes were writing beside files of somebody's own; return the names of these."""
     code = "import os, sys; from fer_lib.files import atomic_path\n"
     code += "with atomic_path(sys.argv[1]): os.kill(os.getpid(), 9)"
-    written = [
-        tmp_path / "a [1].txt",
-        tmp_path / "a [1]-b.txt",
-        tmp_path / "deep" / "model.keras",
-        tmp_path / "x",
-    ]
-    for path in written:
-        subprocess.run(
-            [sys.executable, "-c", code, path], check=False, cwd=files.__file__.split("fer_lib")[0]
-        )
-    for name in (".lock", ".pre-commit-config.yaml", ".my-note.txt", "a-12345678.txt"):
+    for path in ("a [1].txt", "a [1]-b.txt", "deep/deeper/model.keras", "deep/x"):
+        command = [sys.executable, "-c", code, tmp_path / path]
+        subprocess.run(command, check=False, cwd=files.ROOT)
+    own = {".lock", ".pre-commit-config.yaml", ".my-note.txt", "a-12345678.txt", "deep/.a-1234567.txt"}
+    for name in own:
         (tmp_path / name).write_text("mine")
-    assert [path.parent.name for path in leftovers(tmp_path)].count("deep") == 1
-    assert len(leftovers(tmp_path)) == 4
-    (one,) = leftovers(tmp_path, "a [1]")
-    assert one.name.startswith(".a [1]-") and one.suffix == ".txt"
-    assert leftovers(tmp_path / "nowhere") == []
+    return own
+
+
+def all_files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_killed_processes_left_in_a_folder_is_removed_and_nothing_else(tmp_path, killed):
+    assert len(all_files(tmp_path)) == len(killed) + 4
+    remove_leftovers(tmp_path / "deep")
+    assert len(all_files(tmp_path)) == len(killed) + 2
+    remove_leftovers(tmp_path)
+    assert all_files(tmp_path) == killed
+    assert (tmp_path / "deep" / "deeper").is_dir()
+
+
+def test_what_killed_processes_left_of_a_file_is_removed_and_not_that_of_others(tmp_path, killed):
+    before = all_files(tmp_path)
+    remove_leftovers(tmp_path / "nowhere", tmp_path / "nowhere" / "a.txt", tmp_path / "model.keras")
+    assert all_files(tmp_path) == before
+    remove_leftovers(tmp_path / "a [1].txt")  # which was never finished
+    (one,) = before - all_files(tmp_path)
+    assert one.startswith(".a [1]-") and one.endswith(".txt") and "-b-" not in one
+    write_text(tmp_path / "deep" / "x", "finished")
+    remove_leftovers(tmp_path / "deep" / "x", tmp_path / "deep" / "deeper")
+    assert all_files(tmp_path / "deep") == {"x", ".a-1234567.txt"}
 
 
 @pytest.mark.parametrize("failure", [ValueError("mine"), KeyboardInterrupt(), SystemExit(143)])
@@ -214,3 +236,55 @@ def test_parts_of_a_digest_do_not_run_into_each_other(tmp_path):
     assert (
         sha256_of_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+    values = {"b": 1, "a": [0.1, None, "ü"]}
+    assert sha256_of_json(values) == sha256_of_json(dict(reversed(values.items())))
+    assert sha256_of_json(values) == sha256_of('{"a": [0.1, null, "\\u00fc"], "b": 1}')  # as runs recorded it
+
+
+# --- text for people ---
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, ütf-8: 漢字 😀 עברית", None),
+        ("بی\u200cتفاوت 👩\u200d💻 क\u094d\u200dष", None),  # joiners make words and emoji
+        ("a\nb\rc\td\u2028e\u2029f\x85g\x0bh\x0ci", "a b c d e f g h i"),
+        ("a\u00a0b\u3000c", "a b c"),
+        ("\x1b[2J\x1b]0;title\x07", "�[2J�]0;title�"),
+        ("\0\x08\x7f\x9b31m", "���\ufffd31m"),
+        ("\u202egpj.exe\u202c \u2066x\u2069 \u200e\u200f\u061c", "�gpj.exe� �x� ���"),
+        ("\ufeffa\u200bb\u2060c", "�a�b�c"),  # nothing that cannot be seen
+        ("\udcff.jpg \ud83d", "�.jpg �"),  # undecodable names of files
+        ("\U000e0041\ue000\uffff", "���"),
+        ("", None),
+    ],
+)
+def test_somebody_elses_text_is_one_harmless_line(text, shown):
+    assert printable(text) == (text if shown is None else shown)
+
+
+@given(st.text())
+def test_a_printable_text_stays_what_it_is_and_is_one_line(text):
+    line = printable(text)
+    assert len(line) == len(text) and printable(line) == line and len(f"-{line}-".splitlines()) == 1
+    line.encode()
+
+
+def test_what_is_said_is_one_line_however_it_is_read(capsys):
+    say("a\nfer: b\x1b[2J")
+    complain("c\rd\u202e")
+    assert capsys.readouterr() == ("a fer: b�[2J\n", "fer: c d�\n")
+
+
+def test_columns_are_aligned_each_to_its_side():
+    rows = [("name", "n", "remark"), ("a", "10", ""), ("longer", "9", "last")]
+    assert columns(rows, "<><") == ["name     n  remark", "a       10", "longer   9  last"]
+    assert columns([("a",)], ">") == ["a"]
+    assert columns([], "<<") == []
+
+
+@pytest.mark.parametrize(("rows", "align"), [([("a", "b"), ("c",)], "<<"), ([("a", "b")], "<")])
+def test_columns_of_unequal_rows_are_a_mistake(rows, align):
+    with pytest.raises(ValueError):
+        columns(rows, align)
