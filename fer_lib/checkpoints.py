@@ -13,13 +13,14 @@ from fer_lib.files import UsageError, atomic_path, write_text
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 
 
-def _variables(model: Any) -> list[Any]:
+def state_variables(model: Any) -> list[Any]:
+    """Return the variables that a state holds, in its order: weights, then the optimizer's."""
     return [*model.weights, *model.optimizer.variables]
 
 
 def save_state(model: Any, history: list[dict[str, float]], path: Path) -> None:
     """Write weights, optimizer and history, from which `restore` goes on."""
-    arrays = {f"v{i}": np.asarray(variable) for i, variable in enumerate(_variables(model))}
+    arrays = {f"v{i}": np.asarray(variable) for i, variable in enumerate(state_variables(model))}
     with atomic_path(path) as temporary:
         np.savez(temporary, history=np.array(json.dumps(history)), **arrays)
 
@@ -35,7 +36,7 @@ def restore(model: Any, path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     model.optimizer.build(model.trainable_variables)
-    variables = _variables(model)
+    variables = state_variables(model)
     try:
         with np.load(path, allow_pickle=False) as state:
             arrays = [state[f"v{i}"] for i in range(len(variables))]

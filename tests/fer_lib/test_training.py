@@ -67,10 +67,10 @@ def recycled():
     """Give a function that makes one model new again: nothing has to be traced twice, which takes seconds."""
     model = small_model()
     model.optimizer.build(model.trainable_variables)
-    start = [np.array(variable) for variable in checkpoints._variables(model)]
+    start = [np.array(variable) for variable in checkpoints.state_variables(model)]
 
     def renew():
-        for variable, value in zip(checkpoints._variables(model), start, strict=True):
+        for variable, value in zip(checkpoints.state_variables(model), start, strict=True):
             variable.assign(value)
         return model
 
@@ -102,6 +102,31 @@ class Interrupted(BaseException):
 def test_one_hot():
     rows = training.one_hot(np.array([2, 0]), 3)
     assert rows.dtype == np.float32 and rows.tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+# -- compiling ---------------------------------------------------------------------------------------------
+
+
+def test_a_warm_up_without_a_cosine_is_refused():
+    model = small_model()
+    with pytest.raises(UsageError, match=r"warm_up 0\.1: has no effect without cosine_steps") as caught:
+        training.compile_model(model, warm_up=0.1)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("warm_up", [0.0, 0.2])
+def test_the_learning_rate_rises_and_then_falls_along_a_cosine(warm_up):
+    import keras
+
+    model = training.compile_model(small_model(), 0.01, warm_up=warm_up, cosine_steps=100)
+    rate = keras.optimizers.schedules.deserialize(model.optimizer.get_config()["learning_rate"])
+    rates = np.array([float(rate(step)) for step in range(101)])
+    top = int(100 * warm_up)
+    assert rates.argmax() == top and rates[top] == pytest.approx(0.01)
+    assert (np.diff(rates[: top + 1]) > 0).all() and (np.diff(rates[top:]) < 0).all()
+    assert rates[0] == pytest.approx(0.01 / 25 if top else 0.01)
+    assert rates[top + (100 - top) // 2] == pytest.approx(0.005, rel=0.01)
+    assert rates[-1] == pytest.approx(1e-6)
 
 
 # -- order of the images -----------------------------------------------------------------------------------
