@@ -1,1 +1,1 @@
-"""Is a run what it says it is? `check` compares digests, `verify` executes again, `compare` puts runs side by side."""
+"""Is a run what it says it is? `check` compares digests, `verify` executes again, `compare` takes several."""

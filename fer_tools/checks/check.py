@@ -1,8 +1,9 @@
-"""Is a run what it says it is? Checked file by file, without executing anything.
+"""Is a run what it says it is? Compared file by file, without executing anything.
 
-Nothing is signed: who changes a file and its digest in run.json alike is found by `verify` alone.
+Nothing is signed: a file that was changed together with its digest in run.json is found by `verify` alone.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 from fer_lib.files import columns, say
@@ -14,23 +15,23 @@ GONE = ("missing", "left out")
 
 
 def edges(run: Run) -> Iterator[Edge]:
-    """Go the whole way from the report of a run back to its data; see `fer_tools.run.edges.Edge`.
+    """Yield every edge of the way from the report of a run back to its data; see `fer_tools.run.edges`.
 
     Nothing is executed, and TensorFlow is not needed.
     """
-    yield from build.edges(run.path)
+    yield from build.edges(run)
     for stage in reversed(run.stages):
         yield from stage_edges(run, stage)
     yield from strays(run)
 
 
 def print_edges(found: list[Edge]) -> None:
-    """Print an edge a line; figures, tables and checkpoints that are ok, or missing, are counted."""
-    rows: dict[tuple[str, str, str], int] = {}
+    """Print one line per edge; figures, tables and checkpoints that are ok, or gone, are counted."""
+    rows: Counter[tuple[str, str, str]] = Counter()
     for edge in found:
         folder = _folder(edge) if edge.state in ("ok", *GONE) else ""
-        row = (edge.target if folder in ("", "notebooks/") else folder, edge.source, edge.state)
-        rows[row] = rows.get(row, 0) + 1
+        target = edge.target if folder in ("", "notebooks/") else folder
+        rows[target, edge.source, edge.state] += 1
     cells = [
         (target + (f" ({count} files)" if count > 1 else ""), "<-", source, state)
         for (target, source, state), count in rows.items()
@@ -40,16 +41,13 @@ def print_edges(found: list[Edge]) -> None:
 
 
 def problems(found: list[Edge]) -> list[str]:
-    """Say in lines what is wrong; files that are missing from one folder share a line, which names each."""
-    lines: list[str] = []
+    """Return what is wrong, one line each; files missing from one folder share a line, which names them."""
+    wrong = (edge for edge in found if edge.state in ("stale", "altered"))
+    lines = [f"{edge.target}: {edge.reason}" if edge.state == "stale" else edge.reason for edge in wrong]
     missing: dict[str, list[Edge]] = {}
     for edge in found:
         if edge.state == "missing":
             missing.setdefault(_folder(edge) or edge.target, []).append(edge)
-        elif edge.state == "stale":
-            lines.append(f"{edge.target}: {edge.reason}")
-        elif edge.state == "altered":
-            lines.append(edge.reason)
     for folder, edges in missing.items():
         names = ", ".join(edge.target.removeprefix(folder) for edge in edges)
         together = f"{folder}: {len(edges)} files are missing: {names}"
@@ -58,7 +56,7 @@ def problems(found: list[Edge]) -> list[str]:
 
 
 def remarks(found: list[Edge]) -> list[str]:
-    """Say in lines what could not be checked, and why that is no fault."""
+    """Return what could not be compared, and why that is no fault, one line each."""
     lines = []
     if left_out := sum(edge.state == "left out" for edge in found):
         lines.append(f"an excerpt: {left_out} files of the run were left out, as its run.json says")
@@ -68,6 +66,6 @@ def remarks(found: list[Edge]) -> list[str]:
 
 
 def _folder(edge: Edge) -> str:
-    """Name the folder, with its slash, that an edge's target is in; "" where it is in none."""
+    """Return the folder of an edge's target, with its slash; "" if it is in none."""
     folder, slash, _ = edge.target.rpartition("/")
     return folder + slash

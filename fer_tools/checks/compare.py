@@ -1,4 +1,4 @@
-"""Two runs on the same test images, or several seeds."""
+"""Compare runs that were tested on the same images: two, or several seeds of one."""
 
 import csv
 import statistics

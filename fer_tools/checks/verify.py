@@ -1,4 +1,4 @@
-"""The same again: a run is executed once more, and all that its notebooks write is compared."""
+"""Execute a run once more and compare all that its notebooks write."""
 
 import re
 import shutil
@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from fer_lib.files import printable, say
+from fer_lib.files import columns, printable, say
 from fer_tools import checking
 from fer_tools.checks import check
 from fer_tools.report import build
@@ -15,19 +15,19 @@ from fer_tools.run.run import Run
 
 ACCURACY = 0.02  # absolute: accuracy, balanced accuracy, macro F1 and their intervals
 CLASS = 0.1  # absolute: precision, recall and F1 of a class; the border between two of them may shift
-PART = 0.05  # absolute: what is of the twins, of bins of confidence
-LOSS = 0.05  # relative to the larger: losses; the generalisation gap, relative to the validation loss
+PART = 0.05  # absolute: what rests on a part of the test images: copies of training images, calibration error
+LOSS = 0.05  # relative to the larger: losses; absolute: the generalisation gap
 EPOCHS = 0.1  # of the epochs trained, at least one: the epoch kept, the onset of over-fitting
 
 
 def verify(run: Run) -> str:
     """Execute a run again from its run.json, in a folder of its own, and compare all that notebooks write.
 
-    Prints the metrics and files that differ. A file that the run no longer has is compared by what run.json
-    says of it. On the same machine with the same software, every byte is expected to be the same. Other
-    processors and versions add up floating-point numbers in another order, and training amplifies the last
-    digit from step to step: what comes out then is like what another order of the same training batches
-    gives. So "equal within tolerance" allows:
+    Print the metrics and files that differ. A file that the run no longer has, as in an excerpt, is compared
+    by its digest in run.json. On the same machine with the same software, every byte is expected to be the
+    same. Other processors and versions add up floating-point numbers in another order, and training amplifies
+    the last digit from step to step: the result is like that of another order of the same training batches.
+    So "equal within tolerance" allows:
 
     - 0.02 for accuracy, balanced accuracy, macro F1 and the ends of their intervals. That is about two
       standard errors of an accuracy of 85 % on 1,500 images (0.009 each);
@@ -58,7 +58,8 @@ def verify(run: Run) -> str:
     for stage in run.stages:
         run.require(stage)
     parameters = {stage: checking.plain(run.parameters(stage)) for stage in run.stages}
-    for line in check.problems(list(check.edges(run))):
+    found = list(check.edges(run))
+    for line in check.problems(found) + check.remarks(found):
         say(f"before: {line}")
     folder, verdict = Path(mkdtemp(prefix="fer-verify-")), ""
     try:
@@ -71,7 +72,9 @@ def verify(run: Run) -> str:
         if (run.path / "report.pdf").exists():
             again.update(git=document.get("git"))  # the report quotes it; edges() has compared the code
             build.build(again.path)
-        verdict = _compare_bytes_and_metrics(run, again)
+        near, same = _compare_metrics(run, again), _compare_files(run, again)
+        equal = "equal within tolerance" if near or not same else "identical"
+        verdict = equal if all(near) else "different"
     finally:
         if verdict != "different":
             shutil.rmtree(folder, ignore_errors=True)
@@ -80,61 +83,60 @@ def verify(run: Run) -> str:
     return verdict
 
 
-def _compare_bytes_and_metrics(run: Run, again: Run) -> str:
-    ours, theirs = run.metrics, again.metrics
-    differing = sorted(key for key in ours | theirs if _missing(ours, key) != _missing(theirs, key))
-    epochs = run.parameters("training").epochs
-    verdicts = {key: tolerated(key, ours.get(key), theirs.get(key), epochs) for key in differing}
-    width = max(map(len, differing), default=0)
-    for key, near in verdicts.items():
-        state = "equal within tolerance" if near else "different"
-        say(f"{key:<{width}}  {_short(_missing(ours, key))} -> {_short(_missing(theirs, key))}  {state}")
-    print(f"metrics: {len(ours.keys() | theirs.keys()) - len(differing)} identical, {len(differing)} not")
-
-    files: dict[str, list[str]] = {}
-    recorded = _recorded(run)
-    for key in sorted(recorded | _recorded(again)):
-        folder, slash, _ = key.rpartition("/")
-        # Of a run that gave files away, like results/reference, run.json still knows what they were.
-        same = (run.digest(key) or recorded.get(key)) == again.digest(key) is not None
-        files.setdefault(folder + slash or key, []).append("" if same else key)
-    for kind, keys in files.items():
-        other = [key for key in keys if key]
-        say(f"{kind}: {len(keys) - len(other)} of {len(keys)} identical")
-        for key in other:
-            say(f"  {key}")
-    if not all(verdicts.values()):
-        return "different"
-    unequal = differing or any(any(keys) for keys in files.values())
-    return "equal within tolerance" if unequal else "identical"
-
-
-def _recorded(run: Run) -> dict[str, str | None]:
-    """Give the files that are compared and the digests in run.json, which knows none of the report's."""
-    stages = run.document["stages"].values()
-    written = {key: digest for entry in stages for key, digest in entry.get("outputs", {}).items()}
-    written.pop("metrics.json", None)
-    return written | {name: None for name in ("report.pdf", "report.tex") if (run.path / name).exists()}
-
-
-def _missing(metrics: dict[str, Any], key: str) -> Any:
-    return metrics.get(key, "(missing)")
+def _compare_metrics(run: Run, again: Run) -> list[bool]:
+    """Print the metrics that differ; return for each whether it is within tolerance."""
+    ours, theirs, epochs = run.metrics, again.metrics, run.parameters("training").epochs
+    both = {key: (ours.get(key, "(missing)"), theirs.get(key, "(missing)")) for key in sorted(ours | theirs)}
+    near = {key: tolerated(key, *pair, epochs) for key, pair in both.items() if pair[0] != pair[1]}
+    states = {True: "equal within tolerance", False: "different"}
+    rows = [(key, " -> ".join(map(_short, both[key])), states[ok]) for key, ok in near.items()]
+    for line in columns(rows, "<<<"):
+        say(line)
+    print(f"metrics: {len(both) - len(near)} identical, {len(near)} not")
+    return list(near.values())
 
 
 def _short(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)[:60]
 
 
+def _compare_files(run: Run, again: Run) -> bool:
+    """Print how many files are identical, and the others' names; return whether all are."""
+    reports = {name: digest for name in ("report.pdf", "report.tex") if (digest := run.digest(name))}
+    recorded = _recorded(run) | reports
+    folders: dict[str, list[str]] = {}
+    same = {
+        key: (run.digest(key) or recorded.get(key)) == again.digest(key) is not None
+        for key in sorted(recorded | _recorded(again))
+    }
+    for key in same:
+        folder, slash, _ = key.rpartition("/")
+        folders.setdefault(folder + slash or key, []).append(key)
+    for folder, keys in folders.items():
+        other = [key for key in keys if not same[key]]
+        say(f"{folder}: {len(keys) - len(other)} of {len(keys)} identical")
+        for key in other:
+            say(f"  {key}")
+    return all(same.values())
+
+
+def _recorded(run: Run) -> dict[str, str]:
+    """Return what run.json says of the files that notebooks wrote; metrics are compared one by one."""
+    entries = run.document["stages"].values()
+    written = {key: digest for entry in entries for key, digest in entry.get("outputs", {}).items()}
+    return {key: digest for key, digest in written.items() if key != "metrics.json"}
+
+
 def tolerated(key: str, a: Any, b: Any, epochs: int) -> bool:
-    """Tell whether two values of a metric are equal within the tolerance that `verify` states.
+    """Return whether two values of a metric are equal within the tolerance that `verify` states.
 
     Parameters
     ----------
     key : str
-        Of metrics.json.
+        Key of metrics.json.
     a, b : number, text, boolean or None
     epochs : int
-        That were trained.
+        Number of epochs trained.
     """
     if a == b or key.endswith("sentence"):
         return True
@@ -143,16 +145,20 @@ def tolerated(key: str, a: Any, b: Any, epochs: int) -> bool:
         return a == b
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in (a, b)):
         return False
+    return abs(a - b) <= _tolerance(key, a, b, epochs)
+
+
+def _tolerance(key: str, a: float, b: float, epochs: int) -> float:
     stage, _, name = key.partition(".")
     if key in ("overfitting.best_epoch", "overfitting.onset_epoch"):
-        return abs(a - b) <= max(1, EPOCHS * epochs)
+        return max(1, EPOCHS * epochs)
     trained = stage in ("overfitting", "test") or name.startswith("final_")
     if not trained or isinstance(a, int) or isinstance(b, int):
-        return False
+        return 0
     if "gap" in name:
-        return abs(a - b) <= LOSS
+        return LOSS
     if "loss" in name:
-        return abs(a - b) <= LOSS * max(abs(a), abs(b))
+        return LOSS * max(abs(a), abs(b))
     if re.match(r"(precision|recall|f1)\.", name):
-        return abs(a - b) <= CLASS
-    return abs(a - b) <= (PART if re.match(r"twins|without_twins|ece$", name) else ACCURACY)
+        return CLASS
+    return PART if re.match(r"twins|without_twins|ece$", name) else ACCURACY

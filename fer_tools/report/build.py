@@ -30,6 +30,7 @@ from fer_lib.files import (
 )
 from fer_tools.report import numbers, values
 from fer_tools.run.edges import Edge
+from fer_tools.run.run import Run
 
 SOURCE = ROOT / "report" / "report.md"
 FORMATS = ("html", "pdf", "tex")
@@ -84,31 +85,36 @@ def build(run_dir: str | Path, source: str | Path = SOURCE) -> dict[str, Path]:
     return paths
 
 
-def edges(run_dir: Path) -> Iterator[Edge]:
-    """Compare the report of a run with what it was built from, and its files with what was written."""
-    record, source = run_dir / "report.json", "text, metrics.json, tables, figures"
-    paths = {path.name: path for path in (run_dir / f"report.{name}" for name in FORMATS)}
-    built = [path for path in (record, *paths.values()) if path.exists()]
-    if not built:
+def edges(run: Run) -> Iterator[Edge]:
+    """Compare the report of a run with what it was built from, and its files with what was written.
+
+    Of an excerpt, the files alone are compared: figures that entered the report may have been left out.
+    """
+    record, source = run.path / "report.json", "text, metrics.json, tables, figures"
+    paths = {f"report.{name}": run.path / f"report.{name}" for name in FORMATS}
+    gone = "left out" if run.excerpt else "missing"
+    if not any(path.exists() for path in (record, *paths.values())):
         yield Edge("report", source, "absent", "not built")
+        return
+    if run.excerpt and not record.exists():
+        yield Edge(record.name, "fer report", gone, f"{record.name} is {gone}")
         return
     try:
         content = read_json(record)
         inputs, outputs = content["inputs"], {name: content["outputs"][name] for name in paths}
     except (UsageError, KeyError, TypeError):
-        yield Edge(
-            "report", "report.json", "altered", "report.json does not say what the report was built from"
-        )
+        reason = f"{record.name} does not say what the report was built from"
+        yield Edge("report", record.name, "altered", reason)
         return
     for name, path in paths.items():
-        yield Edge.of_file(sha256_if_there(path), outputs[name], name, "fer report", "was built")
+        yield Edge.of_file(sha256_if_there(path), outputs[name], name, "fer report", "was built", gone)
+    if run.excerpt:
+        return
+    same, reason = False, "the report was built from different files"
     try:
-        same, reason = (
-            _digest(run_dir, SOURCE, values.read(run_dir)) == inputs,
-            "the report was built from different files",
-        )
+        same = _digest(run.path, SOURCE, values.read(run.path)) == inputs
     except UsageError as error:
-        same, reason = False, str(error)
+        reason = str(error)
     yield Edge.judge(same, "report", source, "stale", reason)
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from fer_lib.files import UsageError
+from fer_lib.files import UsageError, printable
 
 _CITED = re.compile(r"""fmt=(?:"([^"]*)"|'([^']*)'|([^\s}]+))""")
 _FORMAT = re.compile(r"\+?,?(?:d?|(?:\.\d{1,2})?[fg%])", re.ASCII)
 _DATE = re.compile(r"(?:[^%]|%[aAbBcCdDeFgGhHIjmMnprRStTuUVwWxXyYzZ%])+")  # those of C99
-_LENGTH = re.compile(r"\.(\d{1,6})", re.ASCII)
+_LENGTH = re.compile(r"(\.\d{1,6})?", re.ASCII)
 _CELL = re.compile(r"[+-]?\d[\d,]*\.?\d*%?|-?\d\.?\d*e[+-]?\d+", re.ASCII)
 _WORDS = {None: "none", True: "yes", False: "no", "True": "yes", "False": "no"}
 
@@ -70,9 +70,9 @@ def printed(value: float | str | bool | None, fmt: str = "") -> str:
         return _WORDS[value]
     if not isinstance(value, str):
         return number(value, fmt)
-    if fmt and not (length := _LENGTH.fullmatch(fmt)):
+    if not _LENGTH.fullmatch(fmt):
         raise UsageError(f'fmt="{fmt}" does not suit a text')
-    return value[: int(length[1])] if fmt else value
+    return format(value, fmt)
 
 
 def number(value: float, fmt: str = "") -> str:
@@ -85,16 +85,30 @@ def number(value: float, fmt: str = "") -> str:
     Raises
     ------
     UsageError
-        If it is not a format.
+        If it is not a format, or the number is no time.
     """
     if fmt.startswith("%"):
         return _date(value, fmt)
     if not _FORMAT.fullmatch(fmt):
         raise UsageError(f'fmt="{fmt}" is not a format')
-    if not fmt:
-        fmt = ".4g" if value % 1 else ".0f"
-    text = format(value, fmt if fmt[-1] in "fg%" else fmt.rstrip("d") + ".0f")
+    if not fmt and value % 1:
+        fmt = ".4g"
+    if not fmt.endswith(("f", "g", "%")):
+        fmt = fmt.rstrip("d") + ("d" if isinstance(value, int) else ".0f")
+    text = format(value, fmt)
     return re.sub("^-", "−", text) if re.search("[1-9]", text) else text.lstrip("+-")
+
+
+def words(value: Any) -> str:
+    """Return anything that run.json may hold as a text; a number has at most six significant digits."""
+    if value is None or isinstance(value, bool):
+        return _WORDS[value]
+    return f"{value:.6g}" if isinstance(value, float) and math.isfinite(value) else clean(str(value))
+
+
+def clean(text: str) -> str:
+    """Return somebody else's text fit for a page: one blank between words, nothing that cannot be shown."""
+    return " ".join(printable(text).split())
 
 
 def _date(seconds: float, fmt: str) -> str:

@@ -1,14 +1,14 @@
 """What the text of a report may cite of a run: values, tables and figures."""
 
 import csv
-import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fer_lib import models
-from fer_lib.files import UsageError, printable, read_json
+from fer_lib.files import UsageError, read_json
+from fer_tools.report.numbers import clean, words
 
 
 def read(run_dir: Path) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def read(run_dir: Path) -> dict[str, Any]:
 def _table(part: str, values: dict[str, Any]) -> dict[str, list]:
     """Return the table of a part of run.json, name by name."""
     within = {key: value for key, value in sorted(values.items()) if key.startswith(f"run={part}.")}
-    rows = [[clean(key.removeprefix(f"run={part}.")), _text(value)] for key, value in within.items()]
+    rows = [[clean(key.removeprefix(f"run={part}.")), words(value)] for key, value in within.items()]
     return {"header": ["name", "value"], "rows": rows}
 
 
@@ -81,7 +81,7 @@ def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         for key, inner in value.items():
             yield from _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
     elif isinstance(value, list):
-        yield prefix, ", ".join(_text(item) for item in value)
+        yield prefix, ", ".join(words(item) for item in value)
     else:
         yield prefix, value
 
@@ -94,17 +94,6 @@ def _plain(value: Any, where: str) -> Any:
     if value is not None and not isinstance(value, bool | int | float):
         raise UsageError(f"{where} is not a number, text, true, false or null; run that stage again")
     return value
-
-
-def _text(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "none", True: "yes", False: "no"}[value]
-    return f"{value:.6g}" if isinstance(value, float) and math.isfinite(value) else clean(str(value))
-
-
-def clean(text: str) -> str:
-    """Return somebody else's text fit for a page: one blank between words, nothing that cannot be shown."""
-    return " ".join(printable(text).split())
 
 
 def _read_table(path: Path) -> dict[str, list]:

@@ -268,6 +268,44 @@ def test_without_a_report_a_run_may_be_well(run, capsys):
     assert "absent" in capsys.readouterr().out
 
 
+def excerpt_of(run: Run, *kept: str) -> Run:
+    """Keep some files of a run under another name, as results/reference does."""
+    there = [path for path in run.path.rglob("*") if path.is_file()]
+    for path in there:
+        if not any(path.match(pattern) for pattern in (*kept, "run.json", "metrics.json", "tables/*")):
+            path.unlink()
+    shutil.move(run.model_path, run.path / "model.keras")
+    run.update(excerpt=True)
+    return Run(run.path.rename(run.path.with_name("reference")))
+
+
+@pytest.mark.parametrize("kept", [("report.*",), ("report.json", "report.pdf"), ("figures/*",)])
+def test_what_an_excerpt_left_out_is_said_and_is_no_fault(run, capsys, kept):
+    written = {path.relative_to(run.path) for path in run.path.rglob("*") if path.is_file()}
+    excerpt = excerpt_of(run, *kept)
+    gone = written - {path.relative_to(excerpt.path) for path in excerpt.path.rglob("*")}
+    if kept == ("figures/*",):  # without report.json, nobody knows what else there was of the report
+        gone -= {Path(f"report.{kind}") for kind in ("html", "tex", "pdf", "json")}
+    assert commands.main(["check", "reference"]) == 0
+    out, err = capsys.readouterr()
+    assert not err and f"an excerpt: {len(gone)} files of the run were left out, as its run.json says" in out
+    assert "left out" in out and "missing" not in out and "stale" not in out
+
+
+def test_a_report_without_its_record_is_not_taken_for_checked(run, capsys):
+    excerpt_of(run, "report.pdf", "report.tex")
+    assert commands.main(["check", "reference"]) == 0
+    assert re.search(r"report.json +<- +fer report +left out\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "model.keras", "tables/counts.csv", "figures/loss.svg"])
+def test_what_was_altered_in_an_excerpt_is_found(run, capsys, name):
+    append(excerpt_of(run, "report.*", "figures/*.svg").path / name)
+    assert commands.main(["check", "reference"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert any(f"{name} is not what" in line for line in lines)
+
+
 def test_a_run_that_is_not_finished_is_not_well(run, capsys):
     stages = run.document["stages"]
     stages["evaluation"] = {"status": "running", "inputs": {}, "replaces": []}
@@ -359,6 +397,18 @@ def test_files_that_were_given_away_are_compared_by_what_run_json_says_of_them(r
     assert "before: figures/loss.pdf is missing" in out and out.endswith("\nidentical\n")
     executed(lambda again: append(again.path / "figures" / "loss.pdf"))
     assert commands.main(["verify", run.name]) == 0
+    out = capsys.readouterr().out
+    assert "\n  figures/loss.pdf\n" in out and out.endswith("\nequal within tolerance\n")
+
+
+def test_an_excerpt_is_compared_by_what_run_json_says_of_the_rest(run, executed, capsys):
+    executed()
+    excerpt_of(run, "report.pdf", "figures/*.svg")
+    assert commands.main(["verify", "reference"]) == 0
+    out = capsys.readouterr().out
+    assert "before: an excerpt: " in out and out.endswith("\nidentical\n")
+    executed(lambda again: append(again.path / "figures" / "loss.pdf"))
+    assert commands.main(["verify", "reference"]) == 0
     out = capsys.readouterr().out
     assert "\n  figures/loss.pdf\n" in out and out.endswith("\nequal within tolerance\n")
 
