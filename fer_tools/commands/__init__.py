@@ -1,7 +1,7 @@
 """`fer ...`: a file a command, its arguments beside what it does.
 
 A command's file has `add(commands)`, which describes it, and `action(options)`, which does it and returns the
-exit code: 0 or None is success. Imports of what is slow stand in the functions, so that `fer --help` is quick.
+exit code: 0 or None is success. Slow imports stand inside the functions, so that `fer --help` is quick.
 """
 
 import argparse

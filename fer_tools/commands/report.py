@@ -32,6 +32,7 @@ def build_report(run: Any) -> None:
     from fer_tools.report import build
     from fer_tools.run.edges import stale_reason, strays
 
+    run.require_whole()
     for stage in run.stages:
         if reason := stale_reason(run, stage):
             raise UsageError(f"{run.name}: {stage} is stale ({reason}); `fer run --resume {run.name}` first")

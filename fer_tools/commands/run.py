@@ -51,6 +51,7 @@ def action(options: Any) -> None:
             given["data"] = options.data
         given |= {name: pipeline.absolute(given[name]) for name in ("data", "test_data") if name in given}
         run = pipeline.start(options.preset or "section5", given, options.reuse)
+    run.require_whole()
     print(run.path)
     pipeline.execute(run)
     if options.report:

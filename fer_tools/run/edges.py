@@ -63,7 +63,7 @@ def stage_edges(run: Run, stage: str) -> Iterator[Edge]:
     missing = "left out" if run.excerpt else "missing"
     for key, digest in entry["outputs"].items():
         if key == "metrics.json":
-            current = run.metrics_digest(stage)
+            current = run.metrics_digest(stage) if (run.path / key).exists() else None
             key += f" ({', '.join(f'{prefix}*' for prefix in STAGES[stage].prefixes)})"
         else:
             current = run.digest(key)

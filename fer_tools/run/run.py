@@ -36,7 +36,9 @@ class Run:
     def model_path(self) -> Path:
         """Where the chosen model is kept: beside the directory, or in it if it is an excerpt."""
         inside = self.path / MODEL
-        return inside if inside.is_file() else self.path.with_name(f"{self.name}.keras")
+        if inside.is_file() and self.excerpt:
+            return inside
+        return self.path.with_name(f"{self.name}.keras")
 
     @property
     def document(self) -> dict[str, Any]:
@@ -97,6 +99,20 @@ class Run:
                 f"{self.name}: {STAGES[stage].notebook} is not finished; `fer run --resume {self.name}`"
             )
         return entry
+
+    def require_whole(self) -> None:
+        """Refuse to add anything to an excerpt.
+
+        Raises
+        ------
+        UsageError
+            If this is one.
+        """
+        if self.excerpt:
+            raise UsageError(
+                f"{self.name}: an excerpt of a run, without all of its files, so nothing is added to it; "
+                f"`fer verify {self.name}` executes it again in a folder of its own"
+            )
 
     def update(self, **values: Any) -> None:
         """Set top-level entries of run.json."""

@@ -114,6 +114,7 @@ def begin(stage: str, chosen: Any) -> OpenStage:
         run = find.newest(kind.reads)
     else:
         run = find.create(getattr(chosen, "label", stage))
+    run.require_whole()
     document = run.document
     for name in kind.reads:
         if document["stages"].get(name, {}).get("status") != "done":
@@ -138,7 +139,7 @@ def begin(stage: str, chosen: Any) -> OpenStage:
     running = {"status": "running", "inputs": inputs, "replaces": replaces}
     opened.set_stage(stage, running | place | {"begun": time.time(), "spent": spent})
     opened.update(versions=provenance.versions(), **place)
-    print(f"{opened.name}")
+    print(opened.name)
     return opened
 
 

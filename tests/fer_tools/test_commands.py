@@ -305,6 +305,15 @@ def test_a_report_of_a_run_that_is_not_finished_is_refused(capsys, results, face
     assert "exploration is stale (not finished)" in said and f"fer run --resume {run.name}" in said
 
 
+@pytest.mark.parametrize("command", [["report"], ["run", "--resume"]])
+def test_nothing_is_added_to_an_excerpt(capsys, results, command):
+    run = write_run(results, 1000, tuple(stages.REQUIRED))
+    run.update(excerpt=True)
+    excerpt = run.path.rename(results / "excerpt")
+    said = refused(capsys, results, *command, excerpt)
+    assert "excerpt: an excerpt of a run" in said and "`fer verify excerpt`" in said
+
+
 def test_an_unknown_model_has_no_summary(capsys, results):
     assert "basic_model" in refused(capsys, results, "summary", "resnet")
 

@@ -6,10 +6,10 @@ import shutil
 import pytest
 from staged import TRAINING_METRICS, choose, settings, train
 
-from fer_lib.files import read_json, write_json
+from fer_lib.files import UsageError, read_json, write_json
 from fer_tools import paths, stages
 from fer_tools.run import find, provenance
-from fer_tools.run.edges import stale_reason
+from fer_tools.run.edges import stage_edges, stale_reason, strays
 from fer_tools.run.run import Run
 from fer_tools.run.stage import begin
 
@@ -138,3 +138,67 @@ def test_another_version_of_a_package_makes_every_stage_stale(run, monkeypatch):
     monkeypatch.setattr(provenance, "versions", lambda: now | {"keras": "9.9", "python": "3.99.0"})
     said = f"its environment has changed (python {now['python']}, now 3.99.0, keras {now['keras']}, now 9.9)"
     assert reasons(run) == {"training": said, "overfitting": said}
+
+
+# -- excerpts ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def excerpt(run) -> Run:
+    """Give what was kept of a run under another name: no checkpoints, one figure, the model inside."""
+    shutil.rmtree(run.path / "checkpoints")
+    (run.path / "figures" / "loss.pdf").unlink()
+    run.model_path.rename(run.path / "model.keras")
+    run.update(excerpt=True)
+    return Run(run.path.rename(run.path.with_name("excerpt")))
+
+
+def states(run: Run) -> dict[str, str]:
+    """Return the state of what is not ok, by file."""
+    found = [*stage_edges(run, "training"), *stage_edges(run, "overfitting"), *strays(run)]
+    return {edge.target.partition(" ")[0]: edge.state for edge in found if edge.state != "ok"}
+
+
+LEFT_OUT = {
+    "checkpoints/epoch_001.keras": "left out",
+    "checkpoints/epoch_002.keras": "left out",
+    "figures/loss.pdf": "left out",
+}
+
+
+def test_an_excerpt_lacks_files_and_has_another_name_and_is_well(excerpt):
+    assert states(excerpt) == LEFT_OUT
+    (excerpt.path / "metrics.json").unlink()
+    assert states(excerpt) == LEFT_OUT | {"metrics.json": "left out"}
+
+
+def test_only_run_json_makes_it_an_excerpt(excerpt):
+    excerpt.update(excerpt="yes")
+    found = states(excerpt)
+    assert set(found.values()) == {"missing", "altered"}
+    assert found["run.json"] == "altered" and found["model.keras"] == "missing"
+
+
+@pytest.mark.parametrize("name", ["model.keras", "history.csv", "figures/loss.svg"])
+def test_an_altered_file_of_an_excerpt_is_found(excerpt, name):
+    with open(excerpt.path / name, "ab") as handle:
+        handle.write(b" ")
+    assert states(excerpt) == LEFT_OUT | {name: "altered"}
+
+
+def test_an_altered_metric_and_a_foreign_file_of_an_excerpt_are_found(excerpt):
+    edit_metric(excerpt, "training.final_loss", 0.1)
+    (excerpt.path / "figures" / "mine.svg").write_text("drawn")
+    assert states(excerpt) == LEFT_OUT | {"metrics.json": "altered", "figures/mine.svg": "altered"}
+
+
+def test_the_model_of_a_whole_run_lies_beside_it_whatever_lies_in_it(run):
+    (run.path / "model.keras").write_bytes(b"planted")
+    assert run.model_path == run.path.with_name(f"{run.name}.keras") and reasons(run) == FRESH
+
+
+def test_nothing_is_added_to_an_excerpt(excerpt):
+    before = {path: path.stat().st_mtime_ns for path in excerpt.path.rglob("*")}
+    with pytest.raises(UsageError, match=r"excerpt: an excerpt of a run, .*; `fer verify excerpt` executes"):
+        begin("overfitting", settings("overfitting", excerpt))
+    assert {path: path.stat().st_mtime_ns for path in excerpt.path.rglob("*")} == before
