@@ -1,73 +1,21 @@
-"""TODO"""
+"""What was measured as ratios, times and shares: summarised, as text, and as CSV."""
 
 import csv
 import io
-import os
-import platform
-import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from fer_lib.figures import style
-from fer_lib.figures.style import Figure
+from fer_lib.files import columns
 from fer_tools.bench.contenders import COMPARED, PLAIN, PREDICTIONS, SGEMM, Way
-from fer_tools.run import provenance
 
-PLAIN_NAME = "4 convolutions"  # in the figure
-BUSY = 0.2  # cores of other processes from which on we warn
 TRAINING_COST = 3  # forward passes in a step: forward, and gradients of activations and of weights
 
 
-def machine() -> dict[str, Any]:
-    """Describe the processor and the software that does the arithmetic."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    versions = {name: provenance.versions()[name] for name in ("python", "tensorflow", "keras")}
-    return provenance.machine() | versions | {"processor": names[0] if names else platform.processor()}
-
-
-def describe_machine(values: dict[str, Any]) -> str:
-    """Say what the machine is."""
-    return (
-        f"{values['processor'] or values['architecture']}, {values['cores']} cores, {values['system']}; "
-        f"TensorFlow {values['tensorflow']}, Keras {values['keras']}, Python {values['python']}"
-    )
-
-
-def used_by_others() -> tuple[float, float]:
-    """Give the time, and the processor seconds that other processes have used since the machine started.
-
-    Of the children of this process, those that have ended count as this one.
-    """
-    import psutil
-
-    times = psutil.cpu_times()._asdict()
-    not_used = ("idle", "iowait", "guest", "guest_nice")  # Linux counts guests among users, too
-    used = sum(seconds for kind, seconds in times.items() if kind not in not_used)
-    return time.monotonic(), used - sum(os.times()[:4])
-
-
-def cores_of_others(before: tuple[float, float]) -> float:
-    """Tell how many cores other processes have kept busy since, on average."""
-    now = used_by_others()
-    return max(0.0, (now[1] - before[1]) / (now[0] - before[0]))
-
-
-def busy(cores: float) -> str:
-    """Warn, loudly, if other processes kept more than `BUSY` cores busy."""
-    if cores <= BUSY:
-        return ""
-    return (
-        f"WARNING: THE MACHINE IS BUSY WITH SOMETHING ELSE, {cores:.1f} cores of it. Wall times are too long "
-        "and uneven;\nratios of CPU time suffer less. For numbers to quote, measure again when it is idle.\n"
-    )
+def per_round(samples: Sequence[np.ndarray]) -> np.ndarray:
+    """Return wall and CPU seconds of each round, (rounds, 2): the median of its calls."""
+    return np.array([np.median(calls, axis=0) for calls in samples])
 
 
 def ratios(slow: Sequence[np.ndarray], quick: Sequence[np.ndarray]) -> dict[str, float]:
@@ -83,16 +31,14 @@ def ratios(slow: Sequence[np.ndarray], quick: Sequence[np.ndarray]) -> dict[str,
         `wall` and `cpu`, medians over the rounds, each with `_low` and `_high`, the extremes.
     """
     quotients = per_round(slow) / per_round(quick)
-    result = {}
-    for name, values in zip(("wall", "cpu"), quotients.T, strict=True):
-        middle, low, high = np.median(values), values.min(), values.max()
-        result |= {name: float(middle), f"{name}_low": float(low), f"{name}_high": float(high)}
-    return result
+    found = {"": np.median(quotients, axis=0), "_low": quotients.min(0), "_high": quotients.max(0)}
+    return {f"{how}{k}": float(v[i]) for i, how in enumerate(("wall", "cpu")) for k, v in found.items()}
 
 
-def per_round(samples: Sequence[np.ndarray]) -> np.ndarray:
-    """Wall and CPU seconds of each round, (rounds, 2): the median of its calls."""
-    return np.array([np.median(calls, axis=0) for calls in samples])
+def _medians(values: np.ndarray, unit: str) -> dict[str, float]:
+    """Return the medians over the rounds of values (rounds, 2) by wall and by CPU time."""
+    wall, cpu = np.median(values, axis=0)
+    return {f"wall_{unit}": float(wall), f"cpu_{unit}": float(cpu)}
 
 
 def summarise(
@@ -108,109 +54,44 @@ def summarise(
     by wall time is of all threads' sgemm; the share by CPU time is of one thread's, and is the one that
     other load on the machine leaves alone.
     """
-    flop = 2 * matrix**3
-    limits = [flop / per_round(samples[way.name, "sgemm"]) for way in SGEMM]  # (rounds, 2)
-    limit = np.stack([limits[1][:, 0], limits[0][:, 1]], axis=1)
-    result: dict[str, Any] = {
-        "sgemm": {
-            way.name.removeprefix("sgemm_"): {
-                "wall_gflops": float(np.median(rates[:, 0]) / 1e9),
-                "cpu_gflops": float(np.median(rates[:, 1]) / 1e9),
-            }
-            for way, rates in zip(SGEMM, limits, strict=True)
-        },
-        "ways": {},
-        "ratios": {},
-    }
+    one, every = (2 * matrix**3 / per_round(samples[way.name, "sgemm"]) for way in SGEMM)  # per second
+    limit = np.stack([every[:, 0], one[:, 1]], axis=1)
+    found = {}
     for way in chosen:
-        entry = {"ours": way.ours, "network": way.network} | facts[way.name]
+        entry = found[way.name] = {"ours": way.ours, "network": way.network} | facts[way.name]
         for command in way.commands:
             seconds = per_round(samples[way.name, command])
-            milliseconds = 1000 * seconds / (images if command in ("train", "evaluate") else 1)
-            wall, cpu = np.median(milliseconds, axis=0)
-            entry[command] = {"wall_ms": float(wall), "cpu_ms": float(cpu)}
-            if command in ("train", "evaluate"):
+            if command not in ("train", "evaluate"):
+                entry[command] = _medians(1000 * seconds, "ms")
+            else:
                 passes = TRAINING_COST if command == "train" else 1
-                shares = 2 * passes * entry["multiply_adds"] * images / seconds / limit
-                wall, cpu = np.median(shares, axis=0)
-                rate = 2e-6 * passes * entry["multiply_adds"] / entry[command]["wall_ms"]
-                entry[command] |= {"wall_share": float(wall), "cpu_share": float(cpu), "gflops": rate}
+                operations = 2 * passes * entry["multiply_adds"] * images
+                entry[command] = _medians(1000 * seconds / images, "ms")
+                entry[command] |= _medians(operations / seconds / limit, "share")
+                entry[command]["gflops"] = operations / images / 1e6 / entry[command]["wall_ms"]
             if command in PREDICTIONS:
-                every = 1000 * np.concatenate(samples[way.name, command])[:, 0]
-                low, high = np.quantile(every, (0.5, 0.95))
-                entry[command] |= {"median_ms": float(low), "p95_ms": float(high)}
-        result["ways"][way.name] = entry
+                every_call = 1000 * np.concatenate(samples[way.name, command])[:, 0]
+                middle, high = np.quantile(every_call, (0.5, 0.95))
+                entry[command] |= {"median_ms": float(middle), "p95_ms": float(high)}
+    pairs = [(PLAIN, way.name) for way in chosen if way.ours]
+    pairs += [("plain_basic_model", "basic_model")] if "basic_model" in found else []
+    return {
+        "sgemm": {
+            "one_thread": _medians(one / 1e9, "gflops"),
+            "all_threads": _medians(every / 1e9, "gflops"),
+        },
+        "ways": found,
+        "ratios": {
+            f"{slow} / {quick}": {
+                command: ratios(samples[slow, command], samples[quick, command]) for command in COMPARED
+            }
+            for slow, quick in [*pairs, (PLAIN, "plain_basic_model")]
+        },
+    }
 
-    pairs = {f"{PLAIN} / {way.name}": (PLAIN, way.name) for way in chosen if way.ours}
-    if "basic_model" in result["ways"]:
-        pairs["plain_basic_model / basic_model"] = ("plain_basic_model", "basic_model")
-    pairs[f"{PLAIN} / plain_basic_model"] = (PLAIN, "plain_basic_model")
-    for name, (slow, quick) in pairs.items():
-        result["ratios"][name] = {
-            command: ratios(samples[slow, command], samples[quick, command]) for command in COMPARED
-        }
-    return result
 
-
-def table(document: dict[str, Any]) -> str:
-    """Set the result as text: ratios, times, arithmetic, single predictions."""
-    size, found, sgemm = document["size"], document["ways"], document["sgemm"]
-    both = ("train", "CPU", "eval.", "CPU", "pred.", "CPU")
-
-    rows = [("times as long", *both, "")]
-    for name, entry in document["ratios"].items():
-        cells = [f"{entry[command][how]:.1f}" for command in COMPARED for how in ("wall", "cpu")]
-        rows.append((name, *cells, f"  {_meaning(name)}"))
-    longer = _columns(rows)
-
-    rows = [("milliseconds an image", "input", "parameters", *both, "peak memory")]
-    for name, entry in found.items():
-        cells = [f"{entry[command][how]:.2f}" for command in COMPARED for how in ("wall_ms", "cpu_ms")]
-        memory = f"{entry['peak_memory'] / 2**20:,.0f} MB"
-        rows.append((name, entry["input"], f"{entry['parameters']:,}", *cells, memory))
-    times = _columns(rows)
-
-    rows = [("share of sgemm's rate", "multiply-adds", "GFLOP/s", *both[:2], "GFLOP/s", *both[2:4])]
-    for name, entry in found.items():
-        cells = [f"{entry['multiply_adds']:,}"]
-        for values in (entry["train"], entry["evaluate"]):
-            cells += [f"{values['gflops']:.1f}", f"{values['wall_share']:.0%}", f"{values['cpu_share']:.0%}"]
-        rows.append((name, *cells))
-    arithmetic = _columns(rows)
-
-    rows = [("one face", "median ms", "95th percentile", "")]
-    for way, entry in found.items():
-        for command in PREDICTIONS.keys() & entry.keys():
-            values = [f"{entry[command][key]:.1f}" for key in ("median_ms", "p95_ms")]
-            rows.append((way, *values, f"  {PREDICTIONS[command if entry['ours'] else 'model_predict']}"))
-    predictions = _columns([rows[0], *sorted(rows[1:], key=lambda row: float(row[1]))])
-
-    rows = [("not counted above", "wall s", "CPU s", "")]
-    for name, entry in found.items():
-        if values := entry.get("epoch_end"):
-            seconds = [f"{values[how] / 1000:.2f}" for how in ("wall_ms", "cpu_ms")]
-            rows.append((name, *seconds, "  an epoch's end: batch normalisation, checkpoint, state"))
-    quality = (
-        "QUICK: THE NUMBERS MEAN NOTHING" if document["quick"] else f"medians over {size['rounds']} rounds"
-    )
-    side, one, every = f"{size['matrix']:,}", sgemm["one_thread"], sgemm["all_threads"]
-    return f"""
-{document["data"]}: {size["images"]:,} images an epoch, batches of {size["batch_size"]}
-{quality}
-
-{longer}
-
-{times}
-
-{arithmetic}
-{side} x {side} float32 matrices multiply at {every["wall_gflops"]:.1f} GFLOP/s with all threads, \
-{one["wall_gflops"]:.1f} with one
-({one["cpu_gflops"]:.1f} a CPU second); shares are of the first by wall time, of the last by CPU time
-
-{predictions}
-
-{_columns(rows)}
-"""
+def _cells(entry: dict[str, Any], measured: Sequence[str], form: str) -> list[str]:
+    return [f"{entry[command][name]:{form}}" for command in COMPARED for name in measured]
 
 
 def _meaning(name: str) -> str:
@@ -219,69 +100,82 @@ def _meaning(name: str) -> str:
     return "of this, by pipeline and settings" if name.startswith("plain_basic") else "in all"
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> str:
-    """Align the first column to the left, the last too if it is a remark, and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *rest in rows:
-        cells = [
-            cell.ljust(width) if cell.startswith("  ") else cell.rjust(width)
-            for cell, width in zip(rest, widths[1:], strict=True)
-        ]
-        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
-    return "\n".join(lines)
+def _tables(document: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    """Return the head and the rows of each table; a last column without a head is of remarks."""
+    ways, times = document["ways"].items(), ("train", "CPU", "eval.", "CPU", "pred.", "CPU")
+    yield (
+        ("times as long", *times, ""),
+        [
+            (name, *_cells(entry, ("wall", "cpu"), ".1f"), _meaning(name))
+            for name, entry in document["ratios"].items()
+        ],
+    )
+    yield ("ms per image", "input", "parameters", *times, "peak memory"), [
+        (name, way["input"], f"{way['parameters']:,}", *_cells(way, ("wall_ms", "cpu_ms"), ".2f"),
+         f"{way['peak_memory'] / 2**20:,.0f} MB")
+        for name, way in ways
+    ]  # fmt: skip
+    yield ("share of sgemm's rate", "multiply-adds", "GFLOP/s", *times[:2], "GFLOP/s", *times[2:4]), [
+        (name, f"{way['multiply_adds']:,}", *(
+            cell for of in (way["train"], way["evaluate"])
+            for cell in (f"{of['gflops']:.1f}", f"{of['wall_share']:.0%}", f"{of['cpu_share']:.0%}")
+        ))
+        for name, way in ways
+    ]  # fmt: skip
+    predictions = [
+        (name, way[command], call if way["ours"] else PREDICTIONS["model_predict"])
+        for name, way in ways for command, call in PREDICTIONS.items() if command in way
+    ]  # fmt: skip
+    predictions.sort(key=lambda row: row[1]["median_ms"])
+    yield (
+        ("one face", "median ms", "95th percentile", ""),
+        [
+            (name, f"{took['median_ms']:.1f}", f"{took['p95_ms']:.1f}", call)
+            for name, took, call in predictions
+        ],
+    )
+    ends = [(name, way["epoch_end"]) for name, way in ways if way["ours"]]
+    yield ("not counted above", "wall ms", "CPU ms", ""), [
+        (name, f"{end['wall_ms']:.0f}", f"{end['cpu_ms']:.0f}",
+         "an epoch's end: batch normalisation, checkpoint, state")
+        for name, end in ends
+    ]  # fmt: skip
+
+
+def table(document: dict[str, Any]) -> str:
+    """Return the result as text: ratios, times, arithmetic, single predictions."""
+    longer, times, arithmetic, predictions, rest = (
+        "\n".join(columns([head, *rows], "<" + ">" * (len(head) - 2) + (">" if head[-1] else "<")))
+        for head, rows in _tables(document)
+    )
+    size, one, every = document["size"], document["sgemm"]["one_thread"], document["sgemm"]["all_threads"]
+    rounds = f"medians over {size['rounds']} rounds"
+    return f"""
+{document["data"]}: {size["images"]:,} images an epoch, batches of {size["batch_size"]}
+{"QUICK: THE NUMBERS MEAN NOTHING" if document["quick"] else rounds}
+
+{longer}
+
+{times}
+
+{arithmetic}
+{size["matrix"]:,} x {size["matrix"]:,} float32 matrices multiply at {every["wall_gflops"]:.1f} GFLOP/s with \
+all threads, {one["wall_gflops"]:.1f} with one
+({one["cpu_gflops"]:.1f} a CPU second); shares are of the first by wall time, of the last by CPU time
+
+{predictions}
+
+{rest}
+"""
 
 
 def csv_text(samples: dict[tuple[str, str], list[np.ndarray]]) -> str:
-    """Every single measurement, in order."""
-    with closing(io.StringIO()) as text:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("way", "measured", "round", "call", "wall_seconds", "cpu_seconds"))
-        for (way, command), rounds in samples.items():
-            for number, calls in enumerate(rounds, 1):
-                for call, (wall, cpu) in enumerate(calls, 1):
-                    writer.writerow((way, command, number, call, f"{wall:.6f}", f"{cpu:.6f}"))
-        return text.getvalue()
-
-
-@style.styled
-def figure(document: dict[str, Any]) -> Figure:
-    """Time per training image of each way, and the share of sgemm's rate that each attains."""
-    ways = document["ways"]
-    drawn, axes = style.subplots(1, 2, 0.8 + 0.55 * len(ways), sharey=True, width_ratios=(3, 2))
-
-    def bars(ax: Any, measures: Sequence[Callable[[dict], float]], text: Callable[..., str]) -> None:
-        for place, (measure, alpha) in enumerate(zip(measures, (1.0, 0.45), strict=True)):
-            values = [measure(way) for way in ways.values()]
-            rows = np.arange(len(ways)) + 0.34 * place - 0.17
-            colours = [style.VALIDATION if way["ours"] else style.TRAINING for way in ways.values()]
-            texts = [text(name, place, value) for name, value in zip(ways, values, strict=True)]
-            ax.bar_label(
-                ax.barh(rows, values, 0.32, color=colours, alpha=alpha), texts, padding=3, fontsize=8
-            )
-        style.bare(ax, ticks="y")
-        ax.spines["bottom"].set_visible(False)
-        ax.set(xticks=[], xlim=(0, 1.5 * max(measure(way) for measure in measures for way in ways.values())))
-
-    def time_text(name: str, place: int, value: float) -> str:
-        how, text = ("wall", "CPU")[place], f"{value:.1f} ms" if value < 9.5 else f"{value:.0f} ms"
-        ratio = document["ratios"].get(f"{PLAIN} / {name}")
-        return f"{text}  {ratio['train'][how.lower()]:.1f}×" if ratio else f"{text} {how}"
-
-    def share_text(name: str, place: int, value: float) -> str:
-        return style.percent(value) + (("  training", "  evaluation")[place] if name == PLAIN else "")
-
-    left, right = axes[0]
-    bars(left, [lambda way: way["train"]["wall_ms"], lambda way: way["train"]["cpu_ms"]], time_text)
-    bars(right, [lambda way: way["train"]["cpu_share"], lambda way: way["evaluate"]["cpu_share"]], share_text)
-    names = [PLAIN_NAME if way["network"] == PLAIN else way["network"] for way in ways.values()]
-    labels = [
-        f"{'ours' if way['ours'] else 'plain Keras'}\n{name}, {way['input']}".replace("x", "×")
-        for name, way in zip(names, ways.values(), strict=True)
-    ]
-    left.set_yticks(np.arange(len(ways)), labels)
-    left.invert_yaxis()
-    others = " (machine busy)" if busy(document["machine"]["cores_of_others"]) else ""
-    left.set_title(f"training: ms an image,\n× as quick as the first{others}", loc="left")
-    right.set_title("arithmetic: share of the\nrate of sgemm (CPU time)", loc="left")
-    return drawn
+    """Return every single measurement, in order, as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("way", "measured", "round", "call", "wall_seconds", "cpu_seconds"))
+    for (way, command), rounds in samples.items():
+        for number, calls in enumerate(rounds, 1):
+            for call, (wall, cpu) in enumerate(calls, 1):
+                writer.writerow((way, command, number, call, f"{wall:.6f}", f"{cpu:.6f}"))
+    return text.getvalue()

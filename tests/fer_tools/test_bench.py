@@ -18,8 +18,9 @@ from fer_lib import models
 from fer_lib.data import load
 from fer_lib.files import UsageError
 from fer_tools import commands, paths
-from fer_tools.bench import contenders, measure, table
-from fer_tools.bench.contenders import Child, Way
+from fer_tools.bench import contenders, figure, machine, measure, table
+from fer_tools.bench.contenders import Way
+from fer_tools.bench.process import Child
 
 # -- counted by hand -----------------------------------------------------------------------------------------
 
@@ -115,18 +116,18 @@ def test_other_processes_are_told_from_our_own(monkeypatch):
     times = [kinds(50, 1, 9, 500, 7, 1, 0, 40), kinds(59, 1, 11, 508, 9, 1, 1, 45)]
     ours, clock = [(1, 1, 4, 2, 99), (2, 1, 7, 3, 999)], [100.0, 110.0]
     monkeypatch.setattr(psutil, "cpu_times", lambda: times.pop(0))
-    monkeypatch.setattr(table.os, "times", lambda: ours.pop(0))
-    monkeypatch.setattr(table.time, "monotonic", lambda: clock.pop(0))
-    assert table.cores_of_others(table.used_by_others()) == pytest.approx(0.7)
-    assert "BUSY" in table.busy(0.7) and "0.7 cores" in table.busy(0.7) and not table.busy(0.05)
+    monkeypatch.setattr(machine.os, "times", lambda: ours.pop(0))
+    monkeypatch.setattr(machine.time, "monotonic", lambda: clock.pop(0))
+    assert machine.cores_of_others(machine.used_by_others()) == pytest.approx(0.7)
+    assert "BUSY" in machine.busy(0.7) and "0.7 cores" in machine.busy(0.7) and not machine.busy(0.05)
 
 
 def test_another_process_at_work_is_seen():
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
         try:
-            before = table.used_by_others()
+            before = machine.used_by_others()
             time.sleep(1)
-            assert table.cores_of_others(before) > table.BUSY
+            assert machine.cores_of_others(before) > machine.BUSY
         finally:
             other.kill()
 
@@ -166,7 +167,7 @@ def test_a_quick_run_writes_what_it_prints(quick, face_folder):
     others = document["machine"]["cores_of_others"]
     assert 0 <= others <= os.cpu_count()
     *_, last_but_two, _, _ = out.splitlines()  # the last one says where it is written
-    assert ("BUSY" in last_but_two) == (others > table.BUSY)
+    assert ("BUSY" in last_but_two) == (others > machine.BUSY)
     found = document["ways"]
     assert found.keys() == {"plain_150", "plain_basic_model", "basic_model"}
     assert [found[name]["input"] for name in ("plain_150", "plain_basic_model")] == ["150x150x3", "64x64x1"]
@@ -204,9 +205,9 @@ def test_every_measurement_is_kept_and_gives_the_summary(quick):
 
 
 def test_the_figure_is_of_the_house(quick):
-    figure = table.figure(json.loads((quick[0] / "bench.json").read_text()))
-    assert figure.get_size_inches()[0] <= 6.3
-    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    drawn = figure.draw(json.loads((quick[0] / "bench.json").read_text()))
+    assert drawn.get_size_inches()[0] <= 6.3
+    labels = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
     assert len(labels) == 3 and sum(label.startswith("ours") for label in labels) == 1
     with Image.open(quick[0] / "bench.png") as picture:
         assert picture.width > 600
@@ -219,7 +220,7 @@ def test_other_commands_do_not_mind_its_results(quick, monkeypatch, capsys):
 
 
 def test_files_of_the_data_set_are_used_as_they_are(face_folder, tmp_path):
-    faces = measure._write_faces(load.resolve(face_folder), 30, tmp_path)
+    faces = measure.write_faces(load.resolve(face_folder), 30, tmp_path)
     written = {path.read_bytes() for path in (tmp_path / "faces").glob("*/*.jpg")}
     assert len(faces) == len(written) == 30
     assert written <= {path.read_bytes() for path in (face_folder / "train").glob("*/*.jpg")}
@@ -231,7 +232,7 @@ def test_files_of_the_data_set_are_used_as_they_are(face_folder, tmp_path):
 
 
 def test_other_data_are_written_as_jpeg(face_csv, tmp_path):
-    faces = measure._write_faces(load.resolve(face_csv), 30, tmp_path)
+    faces = measure.write_faces(load.resolve(face_csv), 30, tmp_path)
     for i in (0, 29):
         (file,) = (tmp_path / "faces").glob(f"*/{i}.jpg")
         with Image.open(file) as image:
