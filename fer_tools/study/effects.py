@@ -1,4 +1,4 @@
-"""What the parameters of a study did, whether chance could have done the same, and figures of both."""
+"""What the parameters of a study did, whether chance could have done the same, and both in words."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -11,9 +11,11 @@ from fer_tools import checking, paths
 if TYPE_CHECKING:
     import pandas as pd
 
+LARGER, WITHIN = "larger than seed-to-seed variation", "indistinguishable from seed-to-seed variation"
+
 
 def table(name: str) -> "pd.DataFrame":
-    """Read the results of a study: a row a point and seed.
+    """Read the results of a study: one row per point and seed.
 
     Returns
     -------
@@ -30,70 +32,76 @@ def table(name: str) -> "pd.DataFrame":
     import pandas as pd
 
     path = paths.study_table(name)
-    found = pd.read_csv(path, dtype={"error": str, "run": str})
     texts = pd.read_csv(path, dtype=str, keep_default_na=False)
-    for column in varied(found):  # None is a value, too
+    found = pd.read_csv(path).assign(run=texts["run"], error=texts["error"])
+    for column in varied(found):
         values = [checking.parse([f"{column}={text}"])[column] for text in texts[column]]
         values = [", ".join(value) if isinstance(value, list) else value for value in values]
-        found[column] = pd.Series(values, dtype=object)
-        if None not in values:
-            found[column] = found[column].infer_objects()
-    found[["run", "error"]] = texts[["run", "error"]]
+        found[column] = pd.Series(values, dtype=object if None in values else None)  # None is a value, too
     return found
 
 
 def facts(table: "pd.DataFrame") -> dict[str, Any]:
-    """Count what was tried, and give accuracy and spread of the base."""
+    """Count what was tried; return that, and accuracy and spread of the base."""
     base = of_base(table)
-    counts = {
+    return {
         "points": len(table.drop_duplicates(varied(table))),
         "runs": len(table),
         "seeds": table["seed"].nunique(),
-        "done": int((table["state"] == "done").sum()),
+        "done": len(done(table)),
         "failed": int((table["state"] == "failed").sum()),
         "hours": float(table["seconds"].sum() / 3600),
+        "base_accuracy": float(base.mean()) if len(base) else None,
+        "base_spread": float(base.std()) if len(base) > 1 else None,
     }
-    spread = float(base.std()) if len(base) > 1 else None
-    return counts | {"base_accuracy": float(base.mean()) if len(base) else None, "base_spread": spread}
+
+
+def done(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the rows of points that are trained."""
+    return table[(table["state"] == "done").to_numpy()]
 
 
 def of_base(table: "pd.DataFrame") -> "pd.Series":
-    """Give the validation accuracies of the base, of each seed that is done."""
-    return table.loc[(table["state"] == "done") & table["base"], "val_accuracy"]
+    """Return the validation accuracies of the base, of each seed that is done."""
+    rows = done(table)
+    return rows.loc[rows["base"].to_numpy(bool), "val_accuracy"]
 
 
 def varied(table: "pd.DataFrame") -> list[str]:
-    """Names of the parameters that a study varies: the columns between run and seed."""
+    """Return the names of the parameters that a study varies: the columns between run and seed."""
     columns = list(table.columns)
     return columns[columns.index("run") + 1 : columns.index("seed")]
 
 
+def usual(table: "pd.DataFrame") -> dict[str, str]:
+    """Return the varied parameters of the base, as text; none where a study of products has no base."""
+    base = table[table["base"].to_numpy(bool)]
+    return {name: str(base[name].iloc[0]) for name in varied(table)} if len(base) else {}
+
+
 def alone(table: "pd.DataFrame", *names: str) -> "pd.DataFrame":
-    """Give the rows that are done in which nothing but the named parameters differs from the base.
+    """Return the rows that are done in which nothing but the named parameters differs from the base.
 
     A study of products alone may have no row of the base; then it is all rows that are done.
     """
-    done = table[(table["state"] == "done").to_numpy()]
-    base = table[table["base"].to_numpy(bool)]
-    others = [name for name in varied(table) if name not in names]
-    for name in others if len(base) else ():
-        done = done[done[name].map(str) == str(base[name].iloc[0])]
-    return done
+    rows = done(table)
+    for name, value in usual(table).items():
+        if name not in names:
+            rows = rows[rows[name].map(str) == value]
+    return rows
 
 
 def ordered(values: "pd.Series") -> list[Any]:
-    """Give the different values of a parameter: numbers by size, None (all of them) last, texts by name."""
+    """Return the different values of a parameter: numbers by size, None (all) last, texts by name."""
     different = {str(value): value for value in values}.values()
     return sorted(different, key=lambda v: (v is None, isinstance(v, str), v if v is not None else 0))
 
 
 def grouped(table: "pd.DataFrame", name: str) -> list[tuple[Any, np.ndarray]]:
-    """Give each value of a parameter, in order, and the accuracies (seeds,) of its rows of `alone`."""
+    """Return each value of a parameter, in order, and the accuracies (seeds,) of its rows of `alone`."""
     rows = alone(table, name)
-    return [
-        (value, rows.loc[(rows[name].map(str) == str(value)).to_numpy(), "val_accuracy"].to_numpy(float))
-        for value in ordered(rows[name])
-    ]
+    texts, accuracies = rows[name].map(str).to_numpy(), rows["val_accuracy"].to_numpy(float)
+    return [(value, accuracies[texts == str(value)]) for value in ordered(rows[name])]
 
 
 def what_mattered(table: "pd.DataFrame") -> "pd.DataFrame":
@@ -121,33 +129,25 @@ def what_mattered(table: "pd.DataFrame") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    found, spread = [], _over_seeds(table)
-    for name in varied(table):
-        groups = grouped(table, name)
-        if len(groups) > 1:
-            found.append({"parameter": name} | _difference(groups, *spread))
-    ranked = pd.DataFrame(
-        found, columns=["parameter", "values", "best", "worst", "difference", "spread", "p"]
+    groups = {name: grouped(table, name) for name in varied(table)}
+    spread = _over_seeds(table)
+    found = [{"parameter": k} | _difference(each, *spread) for k, each in groups.items() if len(each) > 1]
+    columns = ["parameter", "values", "best", "worst", "difference", "spread", "p", "verdict"]
+    ranked = pd.DataFrame(found, columns=columns).sort_values(
+        "difference", ascending=False, ignore_index=True
     )
-    ranked = ranked.sort_values("difference", ascending=False, ignore_index=True)
-    limit = 0.05 / max(len(ranked), 1)
-    ranked["verdict"] = [
-        "one seed: cannot be told from chance"
-        if np.isnan(p)
-        else "matters: seeds alone would hardly differ so much"
-        if p < limit
-        else "not to be told from the difference between seeds"
-        for p in ranked["p"]
-    ]
+    matters = ranked["p"] < 0.05 / max(len(ranked), 1)
+    ranked["verdict"] = np.where(matters, f"matters: {LARGER}", WITHIN)
+    ranked.loc[ranked["p"].isna(), "verdict"] = "one seed: cannot be told from chance"
     return ranked
 
 
 def _over_seeds(table: "pd.DataFrame") -> tuple[float, int]:
-    """Give the standard deviation over seeds, pooled over all points, and its degrees of freedom."""
-    done = table[(table["state"] == "done").to_numpy()]
-    points = done.groupby([done[name].map(str) for name in varied(table)])["val_accuracy"]
-    degrees = len(done) - points.ngroups
-    squares = ((done["val_accuracy"] - points.transform("mean")) ** 2).sum()
+    """Return the standard deviation over seeds, pooled over all points, and its degrees of freedom."""
+    rows = done(table)
+    points = rows.groupby([rows[name].map(str) for name in varied(table)])["val_accuracy"]
+    degrees = len(rows) - points.ngroups
+    squares = ((rows["val_accuracy"] - points.transform("mean")) ** 2).sum()
     return (float(np.sqrt(squares / degrees)) if degrees else np.nan), degrees
 
 
@@ -173,41 +173,33 @@ def _luck(sizes: Sequence[int] | np.ndarray, degrees: int, trials: int = 50_000)
 
 
 def sentences(ranked: "pd.DataFrame") -> dict[str, str]:
-    """Say what mattered and what did not, for a report: the rows of `what_mattered` in words."""
-
-    def named(rows: "pd.DataFrame", with_size: bool) -> str:
-        said = [
-            f"{row.parameter.replace('_', ' ')}"
-            + f" ({100 * row.difference:.1f} points between {written(row.worst)} and {written(row.best)})"
-            * with_size
-            for row in rows.itertuples()
-        ]
-        return ", ".join(said) or "none of them"
-
+    """Return what mattered and what did not, for a report: the rows of `what_mattered` in words."""
     matters = ranked["verdict"].str.startswith("matters")
-    one_seed = ranked["verdict"].str.startswith("one seed").any()
-    return {
-        "mattered_sentence": f"More than seeds can explain did: {named(ranked[matters], True)}."
-        if not one_seed
-        else "With one seed a point, no difference can be told from chance.",
-        "nothing_sentence": f"Not to be told from the luck of the seed: {named(ranked[~matters], False)}.",
-    }
+    large = [
+        f"{in_words(row.parameter)} ({100 * row.difference:.1f} points between {written(row.worst)} and "
+        f"{written(row.best)})"
+        for row in ranked[matters].itertuples()
+    ]
+    mattered = f"{LARGER.capitalize()}: {', '.join(large) or 'none of them'}."
+    if ranked["verdict"].str.startswith("one seed").any():
+        mattered = "With one seed per point, no difference can be told from chance."
+    small = ", ".join(map(in_words, ranked.loc[~matters, "parameter"])) or "none of them"
+    return {"mattered_sentence": mattered, "nothing_sentence": f"Within seed-to-seed variation: {small}."}
 
 
 def crossed(table: "pd.DataFrame") -> list[tuple[str, str]]:
-    """Give the pairs of parameters that were varied together: both are other than in the base somewhere."""
-    base = table[table["base"].to_numpy(bool)]
+    """Return the pairs of parameters that were varied together: both differ from the base somewhere."""
+    base = usual(table)
     found = []
-    for a, b in combinations(varied(table), 2):
-        rows = alone(table, a, b)
-        other = [~rows[name].map(str).isin(base[name].map(str)) for name in (a, b)]
-        if (other[0] & other[1]).any():
-            found.append((a, b))
+    for pair in combinations(varied(table), 2):
+        rows = alone(table, *pair)
+        if np.all([rows[name].map(str) != base.get(name) for name in pair], axis=0).any():
+            found.append(pair)
     return found
 
 
-def interaction(table: "pd.DataFrame", a: str, b: str) -> dict[str, Any]:
-    """Tell whether what a parameter does depends on the value of another, or on luck alone.
+def interaction(table: "pd.DataFrame", a: str, b: str) -> dict[str, str]:
+    """Say whether what a parameter does depends on the value of another, or on luck alone.
 
     Were the two independent, each mean would be the sum of a row's and a column's effect. The largest
     deviation from such sums is compared with those that the spread over seeds makes by chance (simulated).
@@ -221,10 +213,13 @@ def interaction(table: "pd.DataFrame", a: str, b: str) -> dict[str, Any]:
     rows = alone(table, a, b)
     cells = rows.groupby([rows[name].map(written) for name in (a, b)])["val_accuracy"].apply(np.array)
     cells = _complete(cells.unstack())
-    names = [name.replace("_", " ") for name in (a, b)]
-    found = {"crossed": ", ".join(names)}
+    names = [in_words(a), in_words(b)]
+
+    def said(sentence: str) -> dict[str, str]:
+        return {"crossed": ", ".join(names), "interaction_sentence": sentence}
+
     if min(cells.shape, default=0) < 2:
-        return found | {"interaction_sentence": f"Too few combinations of {' and '.join(names)} are done."}
+        return said(f"Too few combinations of {' and '.join(names)} are done.")
     means = cells.map(np.mean).to_numpy(float)
     best = list(cells.index[means.argmax(axis=0)])  # of `a`, for each value of `b`
     where = (f"{x} where {names[1]} is {y}" for x, y in zip(best, cells.columns, strict=True))
@@ -235,13 +230,11 @@ def interaction(table: "pd.DataFrame", a: str, b: str) -> dict[str, Any]:
     verdict = f"The largest deviation from a sum of two effects is {100 * size:.{digits}f} points"
     spread, degrees = _over_seeds(table)
     if not degrees:
-        return found | {"interaction_sentence": f"{verdict}; one seed a point cannot tell it from chance."}
+        return said(f"{verdict}; one seed per point cannot tell it from chance.")
     luck = _luck(cells.map(len).to_numpy().ravel(), degrees).reshape(-1, *cells.shape)
     p = np.mean(np.abs(_not_additive(luck)).max(axis=(1, 2)) * spread >= size)
-    told = "more than seeds can explain" if p < 0.05 else "not to be told from the difference between seeds"
-    depends = "depends" if p < 0.05 else "cannot be shown to depend"
-    sentence = f"What the {names[0]} does {depends} on the {names[1]}; {same}. {verdict}, {told}."
-    return found | {"interaction_sentence": sentence}
+    depends, told = ("depends", LARGER) if p < 0.05 else ("cannot be shown to depend", WITHIN)
+    return said(f"What the {names[0]} does {depends} on the {names[1]}; {same}. {verdict}, {told}.")
 
 
 def _complete(cells: "pd.DataFrame") -> "pd.DataFrame":
@@ -254,13 +247,9 @@ def _complete(cells: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _not_additive(means: np.ndarray) -> np.ndarray:
-    """Give what is left of means (..., rows, columns) without the effects of row and column."""
-    return (
-        means
-        - means.mean(axis=-1, keepdims=True)
-        - means.mean(axis=-2, keepdims=True)
-        + means.mean(axis=(-2, -1), keepdims=True)
-    )
+    """Return what is left of means (..., rows, columns) without the effects of row and column."""
+    rows, columns, all_ = (means.mean(axis, keepdims=True) for axis in (-1, -2, (-2, -1)))
+    return means - rows - columns + all_
 
 
 def ranking(table: "pd.DataFrame") -> "pd.DataFrame":
@@ -274,49 +263,46 @@ def ranking(table: "pd.DataFrame") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    names = varied(table)
-    done = table[(table["state"] == "done").to_numpy()]
-    base = table[table["base"].to_numpy(bool)]
-    usual = {name: str(base[name].iloc[0]) for name in names} if len(base) else {}
+    rows, names, base = done(table), varied(table), usual(table)
     found = []
-    for _, rows in done.groupby([done[name].map(str) for name in names], sort=False):
-        own = {name: rows[name].iloc[0] for name in names if str(rows[name].iloc[0]) != usual.get(name)}
+    for _, point in rows.groupby([rows[name].map(str) for name in names], sort=False):
+        own = {name: point[name].iloc[0] for name in names}
+        own = [f"{in_words(k)} {written(v)}" for k, v in own.items() if str(v) != base.get(k)]
         found.append(
             {
-                "point": ", ".join(f"{name.replace('_', ' ')} {written(v)}" for name, v in own.items())
-                or "base",
-                "accuracy": rows["val_accuracy"].mean(),
-                "spread": rows["val_accuracy"].std(),
-                "seeds": len(rows),
-                "parameters": int(rows["parameters"].iloc[0]),
-                "minutes": rows["seconds"].mean() / 60,
+                "point": ", ".join(own) or "base",
+                "accuracy": point["val_accuracy"].mean(),
+                "spread": point["val_accuracy"].std(),
+                "seeds": len(point),
+                "parameters": int(point["parameters"].iloc[0]),
+                "minutes": point["seconds"].mean() / 60,
             }
         )
-    columns = ["point", "accuracy", "spread", "seeds", "parameters", "minutes"]
-    ranked = pd.DataFrame(found, columns=columns)
+    ranked = pd.DataFrame(found, columns=["point", "accuracy", "spread", "seeds", "parameters", "minutes"])
     return ranked.sort_values("accuracy", ascending=False, ignore_index=True, kind="stable")
 
 
 def readable(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Write a table of this module as a report shows it: shares in per cent, differences in points."""
-    units = {"accuracy": " %", "difference": "", "spread": ""}
-    shown = frame.drop(columns="p", errors="ignore").copy()
-    for name in shown.columns:
-        if name in units:
-            shown[name] = [f"{100 * v:.1f}{units[name]}" if v == v else "" for v in shown[name]]
-        elif name == "minutes":
-            shown[name] = [f"{v:.1f}" for v in shown[name]]
-        else:
-            shown[name] = [
-                f"{v:,}" if name == "parameters" and isinstance(v, int) else written(v) for v in shown[name]
-            ]
-    return shown.rename(columns={name: f"{name}, points" for name in units if not units[name]})
+    """Return a table of this module as a report shows it: shares in per cent, differences in points."""
+
+    def points(value: float) -> str:
+        return f"{100 * value:.1f}" if value == value else ""
+
+    formats = {"difference": points, "spread": points, "accuracy": lambda value: f"{points(value)} %"}
+    formats |= {"minutes": "{:.1f}".format, "parameters": "{:,}".format}
+    shown = frame.drop(columns="p", errors="ignore").apply(lambda c: c.map(formats.get(c.name, written)))
+    return shown.rename(columns={name: f"{name}, points" for name in ("difference", "spread")})
 
 
 def written(value: Any) -> str:
-    """Write a parameter's value shortly: 0.3, 1e-4, all."""
+    """Return a parameter's value in short: 0.3, 1e-4, all."""
     if isinstance(value, float) and 0 < value == float(f"{value:.0e}") < 1e-3:
         return f"{value:.0e}".replace("e-0", "e-")
     if isinstance(value, float):
         return f"{value:g}"
     return "all" if value is None else str(value).replace("_", " ")
+
+
+def in_words(name: str) -> str:
+    """Return the name of a parameter as a reader sees it."""
+    return name.replace("_", " ")

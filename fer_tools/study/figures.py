@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import seaborn
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from fer_lib.figures.style import FAINT, TRAINING, VALIDATION, WIDTH, Figure, bare, percent, styled, subplots
-from fer_tools.study.effects import alone, grouped, of_base, ordered, varied, written
+from fer_tools.study.effects import alone, grouped, in_words, of_base, ordered, varied, written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,34 +32,12 @@ def effects(table: "pd.DataFrame", names: Sequence[str] | None = None, columns: 
     columns = min(columns, len(names))
     rows = math.ceil(len(names) / columns)
     figure, axes = subplots(rows, columns, 0.2 + 1.9 * rows, sharey=True)
-    base = of_base(table)
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()
     for ax, name in zip(axes.flat, names, strict=False):
-        groups = grouped(table, name)
-        values = [value for value, _ in groups]
-        usual = ordered(table.loc[table["base"], name])
-        if len(base):
-            spread = base.std() if len(base) > 1 else 0.0
-            ax.axhspan(base.mean() - spread, base.mean() + spread, color=FAINT, alpha=0.15, linewidth=0)
-            ax.axhline(base.mean(), color=FAINT, linewidth=0.8)
-        for place, (value, group) in enumerate(groups):
-            colour = VALIDATION if value in usual else TRAINING
-            beside = (
-                place - 0.13 + 0.08 * (np.arange(len(group)) - (len(group) - 1) / 2) / max(len(group) - 1, 1)
-            )
-            ax.scatter(beside, group, s=9, color=colour, alpha=0.6, linewidths=0)
-            deviation = group.std(ddof=1) if len(group) > 1 else 0.0
-            ax.errorbar(
-                place + 0.08, group.mean(), deviation, fmt="o", color=colour, markersize=4.5, linewidth=1.5
-            )
-        shown = [written(value) for value in values]
-        ax.set_xticks(range(len(values)), shown, fontsize=8 if sum(map(len, shown)) < 24 else 7)
-        for label, value in zip(ax.get_xticklabels(), values, strict=True):
-            if value in usual:
-                label.set(color=VALIDATION, weight="bold")
-        ax.set_xlim(-0.6, len(values) - 0.4)
-        ax.set_title(name.replace("_", " "), loc="left")
+        _band(ax, of_base(table))
+        _panel(ax, grouped(table, name), ordered(table.loc[table["base"], name]))
+        ax.set_title(in_words(name), loc="left")
         ax.yaxis.set_major_formatter(percent)
         ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         ax.grid(axis="y", color="#E4E4E4", linewidth=0.6)
@@ -66,6 +45,37 @@ def effects(table: "pd.DataFrame", names: Sequence[str] | None = None, columns: 
         bare(ax, ticks="both")
     figure.supylabel("validation accuracy (red: the base)", fontsize=9)
     return figure
+
+
+def _spread(values: np.ndarray) -> float:
+    """Return the standard deviation of accuracies; 0 of one alone."""
+    return values.std(ddof=1) if len(values) > 1 else 0.0
+
+
+def _band(ax: Axes, base: "pd.Series") -> None:
+    """Draw mean and standard deviation of the base across a panel."""
+    if len(base):
+        spread = _spread(base)
+        ax.axhspan(base.mean() - spread, base.mean() + spread, color=FAINT, alpha=0.15, linewidth=0)
+        ax.axhline(base.mean(), color=FAINT, linewidth=0.8)
+
+
+def _panel(ax: Axes, groups: list[tuple[Any, np.ndarray]], usual: list[Any]) -> None:
+    """Draw accuracies by value of a parameter: each seed, and beside it their mean and deviation."""
+    values = [value for value, _ in groups]
+    for place, (value, group) in enumerate(groups):
+        colour, count = VALIDATION if value in usual else TRAINING, len(group)
+        seeds = place - 0.13 + 0.08 * (np.arange(count) - (count - 1) / 2) / max(count - 1, 1)
+        ax.scatter(seeds, group, s=9, color=colour, alpha=0.6, linewidths=0)
+        ax.errorbar(
+            place + 0.08, group.mean(), _spread(group), fmt="o", color=colour, markersize=4.5, linewidth=1.5
+        )
+    shown = [written(value) for value in values]
+    ax.set_xticks(range(len(values)), shown, fontsize=8 if sum(map(len, shown)) < 24 else 7)
+    for label, value in zip(ax.get_xticklabels(), values, strict=True):
+        if value in usual:
+            label.set(color=VALIDATION, weight="bold")
+    ax.set_xlim(-0.6, len(values) - 0.4)
 
 
 @styled
@@ -79,14 +89,13 @@ def heat_map(table: "pd.DataFrame", a: str, b: str) -> Figure:
     table : of `table`.
     a, b : names of parameters, downwards and to the right.
     """
-    shown = alone(table, a, b)
-    rows, columns = ordered(shown[a]), ordered(shown[b])
-    groups = shown.groupby([shown[a].map(str), shown[b].map(str)])["val_accuracy"]
+    rows = alone(table, a, b)
+    down, right = ordered(rows[a]), ordered(rows[b])
+    groups = rows.groupby([rows[a].map(str), rows[b].map(str)])["val_accuracy"]
     found = {key: group.to_numpy(float) for key, group in groups}
-    cells = [[found.get((str(r), str(c)), np.array([np.nan])) for c in columns] for r in rows]
-    notes = [["" if np.isnan(cell).all() else _cell(cell) for cell in row] for row in cells]
-    width = min(WIDTH, 1.3 + 0.95 * len(columns))
-    figure, axes = subplots(1, 1, 0.7 + 0.55 * len(rows), width)
+    cells = [[found.get((str(y), str(x)), np.array([np.nan])) for x in right] for y in down]
+    width = min(WIDTH, 1.3 + 0.95 * len(right))
+    figure, axes = subplots(1, 1, 0.7 + 0.55 * len(down), width)
     ax = axes[0, 0]
     seaborn.heatmap(
         np.array([[cell.mean() for cell in row] for row in cells]),
@@ -94,14 +103,14 @@ def heat_map(table: "pd.DataFrame", a: str, b: str) -> Figure:
         cmap="Blues",
         cbar=False,
         linewidths=2,
-        annot=np.array(notes),
+        annot=np.array([[_cell(cell) for cell in row] for row in cells]),
         fmt="",
         annot_kws={"fontsize": 8},
-        xticklabels=[written(value) for value in columns],
-        yticklabels=[written(value) for value in rows],
+        xticklabels=[written(value) for value in right],
+        yticklabels=[written(value) for value in down],
     )
     ax.tick_params(axis="y", rotation=0)
-    ax.set(xlabel=b.replace("_", " "), ylabel=a.replace("_", " "))
+    ax.set(xlabel=in_words(b), ylabel=in_words(a))
     ax.set_title("validation accuracy", loc="left")
     bare(ax, ticks="both")
     ax.spines[:].set_visible(False)
@@ -109,6 +118,8 @@ def heat_map(table: "pd.DataFrame", a: str, b: str) -> Figure:
 
 
 def _cell(values: np.ndarray) -> str:
-    """Mean of accuracies and, of several, their standard deviation."""
-    mean = f"{100 * values.mean():.1f} %"
-    return f"{mean}\n± {100 * values.std(ddof=1):.1f}" if len(values) > 1 else mean
+    """Write the mean of accuracies and, of several, their standard deviation."""
+    if np.isnan(values).all():
+        return ""
+    deviation = f"\n± {100 * _spread(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * values.mean():.1f} %{deviation}"

@@ -1,17 +1,22 @@
-"""What a study asks for: a file of parameters to be varied, read and checked before anything is trained."""
+"""What a study asks for: a file of parameters to vary, read and checked before anything is trained."""
 
 import itertools
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from fer_lib.files import UsageError, sha256_of
+from fer_lib.files import UsageError, sha256_of_json
 from fer_tools import checking, parameters, paths, pipeline
+from fer_tools.stages import STAGES
 
-SECTIONS = ("name", "preset", "base", "seeds", "one_at_a_time", "grid", "points")
+EMPTY: dict[str, Any] = {  # a study that leaves everything out
+    "name": "", "preset": "section5", "base": {}, "seeds": [], "one_at_a_time": {}, "grid": {}, "points": [],
+}  # fmt: skip
+DATA = ("data", "test_data", "classes")  # parameters
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,8 @@ class Point:
 
     @property
     def key(self) -> str:
-        """Equal for equal parameters."""
-        return key_of(self.resolved)
+        """Digest of all parameters: equal for equal ones."""
+        return sha256_of_json(self.resolved)
 
     def value(self, name: str) -> Any:
         """Value of a parameter, whichever stage it belongs to."""
@@ -55,22 +60,17 @@ class Study:
         return paths.results_folder() / f"{self.name}_study"
 
     def is_base(self, point: Point) -> bool:
-        """Tell whether a point is the base, with whatever seed."""
+        """Return whether a point is the base, with whatever seed."""
         return all(point.value(name) == self.base.value(name) for name in self.varied)
 
     def label(self, point: Point) -> str:
-        """Say what is special about a point: "dropout 0.5, seed 1"."""
+        """Return in which parameters a point differs from the base: "dropout 0.5, seed 1"."""
         other = [name for name in self.varied if point.value(name) != self.base.value(name)] + ["seed"]
         return ", ".join(f"{name} {text(point.value(name))}" for name in other)
 
 
-def key_of(resolved: dict[str, Any]) -> str:
-    """Digest of all parameters, stage by stage: equal for equal parameters."""
-    return sha256_of(json.dumps(resolved, sort_keys=True))
-
-
 def text(value: Any) -> str:
-    """Write a value as a table has it."""
+    """Return a value as a table has it."""
     return ",".join(value) if isinstance(value, list) else str(value)
 
 
@@ -103,59 +103,61 @@ def read(path: str | Path) -> Study:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(document, dict):
-        raise UsageError(f"{path}: not a study; it needs keys such as {', '.join(SECTIONS)}")
+        raise UsageError(f"{path}: not a study; it needs keys such as {', '.join(EMPTY)}")
     document = {key: value for key, value in document.items() if value is not None}  # a key without contents
-    try:
+    with _at(path):
         return _study(document, Path(path).stem)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
 
 
 def _study(document: dict[str, Any], stem: str) -> Study:
-    for key in document:
-        if key not in SECTIONS:
-            raise UsageError(f"{key}: unknown; valid keys are {', '.join(SECTIONS)}")
-    name, preset = document.get("name", stem), document.get("preset", "section5")
-    if not isinstance(name, str) or not parameters.STUDY_NAME.fullmatch(name):
+    form = EMPTY | {"name": stem} | document
+    for key in form:
+        if key not in EMPTY:
+            raise UsageError(f"{key}: unknown; valid keys are {', '.join(EMPTY)}")
+    name, preset = form["name"], form["preset"]
+    if not isinstance(name, str) or not paths.STUDY_NAME.fullmatch(name):
         raise UsageError(f"name: {name!r} is not of plain letters, digits, _ and -")
     if preset not in parameters.PRESETS:
         raise UsageError(f"preset: {preset!r} is unknown; choose one of {', '.join(parameters.PRESETS)}")
-    base = _values("base", document.get("base", {}))
-    alone, grid = (
-        {
-            key: [_value(f"{section}.{key}", key, value) for value in _list(f"{section}.{key}", values)]
-            for key, values in _dict(section, document.get(section, {})).items()
-        }
-        for section in ("one_at_a_time", "grid")
-    )
-    points = _list("points", document.get("points", []), 0)
-    listed = [_values(f"points[{i}]", values) for i, values in enumerate(points)]
+    base = form["base"] = _values("base", form["base"])
     seeds = _list("seeds", document.get("seeds", [checking.resolve(preset, {})["training"]["seed"]]))
-    try:
-        seeds = [checking.build("training", {"seed": seed}).seed for seed in seeds]
-    except UsageError as error:
-        raise UsageError(f"seeds: {error}") from None
-    given = [{key: value} for key, values in alone.items() for value in values]
-    if alone or not (grid or listed):
-        given.insert(0, {})
-    if grid:
-        given += [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    points = [_point(preset, base | values | {"seed": seed}) for values in given + listed for seed in seeds]
+    with _at("seeds"):
+        form["seeds"] = [checking.build("training", {"seed": seed}).seed for seed in seeds]
+    for section in ("one_at_a_time", "grid"):
+        form[section] = _lists(section, form[section])
+    listed = _list("points", form["points"], shortest=0)
+    form["points"] = [_values(f"points[{i}]", values) for i, values in enumerate(listed)]
+    given = _combinations(form)
+    points = [_point(preset, base | values | {"seed": seed}) for values in given for seed in form["seeds"]]
     points = list({point.key: point for point in points}.values())
-    sources = {
-        json.dumps([point.value(name) for name in ("data", "test_data", "classes")]): point
-        for point in points
-    }
-    for point in sources.values():  # once each, for a study may have a thousand points
+    # Data are looked for once in each place, because a study may have a thousand points.
+    for point in {str([point.value(name) for name in DATA]): point for point in points}.values():
         pipeline.check_data(point.resolved)
-    sections = {"one_at_a_time": alone, "grid": grid, "points": listed}
-    form = {"name": name, "preset": preset, "base": base, "seeds": seeds} | sections
-    varied = list(dict.fromkeys(key for values in given + listed for key in values))
+    varied = list(dict.fromkeys(key for values in given for key in values))
     return Study(name, form, varied, _point(preset, base), points)
+
+
+def _combinations(form: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return in what each point differs from the base, which is one unless only others are asked for."""
+    grids = [{name: values} for name, values in form["one_at_a_time"].items()]
+    grids += [form["grid"]] if form["grid"] else []
+    found = [
+        dict(zip(grid, values, strict=True)) for grid in grids for values in itertools.product(*grid.values())
+    ]
+    found += form["points"]
+    return [{}, *found] if form["one_at_a_time"] or not found else found
 
 
 def _point(preset: str, given: dict[str, Any]) -> Point:
     return Point(given, checking.resolve(preset, given))
+
+
+def _lists(section: str, value: Any) -> dict[str, list]:
+    """Check lists of values by parameter."""
+    return {
+        key: [_value(f"{section}.{key}", key, value) for value in _list(f"{section}.{key}", values)]
+        for key, values in _dict(section, value).items()
+    }
 
 
 def _dict(where: str, value: Any) -> dict[str, Any]:
@@ -180,15 +182,22 @@ def _value(where: str, name: str, value: Any) -> Any:
 
     if name == "seed":
         raise UsageError(f"{where}: seeds have a key of their own, `seeds: [0, 1, 2]`")
-    try:
+    with _at(where):
         checking.check_names({name: value}, [known for known in checking.names() if known != "run"])
         if isinstance(value, str):
             value = checking.parse([f"{name}={value}"])[name]
-        stage = next(stage for stage in parameters.STAGES if name in checking.names(stage))
+        stage = next(stage for stage in STAGES if name in checking.names(stage))
         value = checking.plain(checking.build(stage, {name: value}))[name]
         if name in ("data", "test_data") and value:
             value = pipeline.absolute(value)
             load.resolve(value)
-        return value
+    return value
+
+
+@contextmanager
+def _at(where: object) -> Iterator[None]:
+    """Begin what is wrong with the place where it is."""
+    try:
+        yield
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None

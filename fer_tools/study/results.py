@@ -19,7 +19,7 @@ class Results:
         self.rows: dict[str, dict[str, Any]] = {}
 
     def set(self, point: Point, state: str, run: Run | None = None, error: str = "") -> None:
-        """Take what became of a point."""
+        """Set what became of a point."""
         row = {"run": run.name if run else ""}
         row |= {name: read.text(point.value(name)) for name in self.study.varied}
         row |= {"seed": point.value("seed"), "base": self.study.is_base(point)}
@@ -32,11 +32,11 @@ class Results:
         self.rows[point.key] = row | {"threads": document.get("threads")}
 
     def having(self, state: str) -> list[Point]:
-        """Points of a state."""
+        """Return the points of a state."""
         return [point for point in self.study.points if self.rows[point.key]["state"] == state]
 
     def write(self) -> None:
-        """Write results.csv: a reader sees the old or the new one."""
+        """Write results.csv; a reader sees the old file or the new one."""
         import pandas as pd
 
         frame = pd.DataFrame([self.rows[point.key] for point in self.study.points])
@@ -44,6 +44,6 @@ class Results:
         write_text(self.study.folder / "results.csv", frame.to_csv(index=False, lineterminator="\n"))
 
     def best(self) -> tuple[float, Point] | None:
-        """Give the highest validation accuracy of a point and a seed so far, and where it is."""
+        """Return the highest validation accuracy of a point and a seed so far, and its point."""
         found = [(self.rows[point.key]["val_accuracy"], point) for point in self.having("done")]
         return max(found, key=lambda pair: pair[0], default=None)

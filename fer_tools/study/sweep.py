@@ -5,23 +5,22 @@ rest. Points are spread over worker processes by dask.distributed, of this machi
 
 results/<name>_study/
 study.json    the study, as it was understood
-results.csv   a row a point and seed, renewed after each
+results.csv   one row per point and seed, written anew after each
 """
 
-import contextlib
 import logging
 import shutil
-import signal
-import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from fer_lib.files import UsageError, complain, write_json
+from fer_lib.files import UsageError, complain, sha256_of_json, write_json
 from fer_tools import pipeline
+from fer_tools.progress import Progress
 from fer_tools.run import find
 from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import Run
@@ -31,6 +30,7 @@ from fer_tools.study.worker import STAGES
 
 TIMEOUT = 20  # seconds in which a scheduler has to answer, and to have a worker
 MEMORY = 2 * 2**30  # bytes for a kernel that trains, with room to spare
+SILENT = logging.CRITICAL + 1  # for dask: what is lost is a row of the table, or a line
 
 
 def sweep(path: str | Path, jobs: int | None = None, scheduler: str | None = None) -> int:
@@ -64,15 +64,15 @@ def sweep(path: str | Path, jobs: int | None = None, scheduler: str | None = Non
         results = Results(study)
         _look_up(results)
         results.write()
-        progress = _Progress(results)
-        if results.having("waiting"):
-            shutil.rmtree(study.folder / ".starts", ignore_errors=True)
-            with progress, _cluster(len(results.having("waiting")), jobs, scheduler) as client:
-                _work_off(client, results, progress)
-            shutil.rmtree(study.folder / ".starts", ignore_errors=True)
-        else:
-            with progress:
-                progress.show()
+        waiting, starts = len(results.having("waiting")), study.folder / ".starts"
+        with Progress(len(study.points)) as progress:
+            progress.done = progress.total - waiting
+            if waiting:
+                shutil.rmtree(starts, ignore_errors=True)
+                with _cluster(waiting, jobs, scheduler) as client:
+                    _work_off(client, results, progress)
+                shutil.rmtree(starts, ignore_errors=True)
+            _show(progress, results)
     failed = results.having("failed")
     for point in failed:
         complain(f"{study.label(point)}: {results.rows[point.key]['error']}")
@@ -84,46 +84,41 @@ def _look_up(results: Results) -> None:
     """Find the points that are done: runs of equal parameters whose stages are up to date."""
     known: dict[str, list[Run]] = {}
     for run, document in find.all_runs():
-        known.setdefault(read.key_of(document["parameters"]), []).append(run)
+        known.setdefault(sha256_of_json(document["parameters"]), []).append(run)
     for point in results.study.points:
         equal = known.get(point.key, [])
         done = next((run for run in equal if not any(stale_reason(run, stage) for stage in STAGES)), None)
         results.set(point, "done" if done else "waiting", done)
 
 
-def _work_off(client: Any, results: Results, progress: "_Progress") -> None:
+def _show(progress: Progress, results: Results, workers: int = 0) -> None:
+    """Show how far the study is; where a line stays, only when a point or a worker has come or gone."""
+    waiting, failed = (len(results.having(state)) for state in ("waiting", "failed"))
+    running = min(workers, waiting)
+    line = f"{results.study.name}  {progress.done}/{progress.total} points"
+    line += f", {failed} failed" * bool(failed) + f", {running} running" * bool(waiting)
+    if best := results.best():
+        line += f", best {100 * best[0]:.1f} % on validation ({results.study.label(best[1])})"
+    progress.show(line + progress.left, (waiting, failed, running))
+
+
+def _work_off(client: Any, results: Results, progress: Progress) -> None:
     """Hand out the points, first seeds first, and take what comes back until all are done."""
-    study = results.study
-    waiting = results.having("waiting")
-    waiting.sort(key=lambda point: study.document["seeds"].index(point.value("seed")))
-    needs = worker.needs_of(study)
+    document, futures, came = results.study.document, {}, SimpleQueue()
+    needs = worker.needs_of(results.study)
     needs["threads"] = _survey(client, needs)
-    came: SimpleQueue = SimpleQueue()
-    futures = {}
     try:
-        for point in waiting:
-            key = f"{needs['id']}-{point.key}"
-            future = client.submit(worker.work, study.document["preset"], point.given, needs, key=key)
-            futures[key] = future, point
+        waiting = results.having("waiting")
+        for point in sorted(waiting, key=lambda point: document["seeds"].index(point.value("seed"))):
+            future = client.submit(worker.work, document["preset"], point.given, needs, pure=False)
+            futures[future.key] = future, point
             future.add_done_callback(lambda future: came.put(future.key))
-        left = set(futures)
-        while left:
-            progress.show(workers=len(client.nthreads()))
-            try:
-                key = came.get(timeout=1)
-            except Empty:
-                continue
-            left.discard(key)
-            future, point = futures[key]
-            if future.cancelled():
-                raise OSError("connection lost")
-            try:
-                name, error = future.result()
-            except Exception as problem:  # a worker that was killed, or cannot understand us
-                name, error = None, f"{type(problem).__name__}: {problem}"
-            results.set(point, "failed" if error else "done", find.open_run(name) if name else None, error)
-            results.write()
-        progress.show()
+        while futures:
+            _show(progress, results, len(client.nthreads()))
+            with suppress(Empty):
+                future, point = futures.pop(came.get(timeout=1))
+                _take(future, point, results)
+                progress.step()
     except BaseException as error:
         _stop_all(client, [future for future, _ in futures.values()], needs["id"])
         if isinstance(error, OSError):
@@ -132,51 +127,66 @@ def _work_off(client: Any, results: Results, progress: "_Progress") -> None:
         raise
 
 
+def _take(future: Any, point: read.Point, results: Results) -> None:
+    """Enter what came of a point into the table."""
+    if future.cancelled():
+        raise OSError("connection lost")
+    try:
+        name, error = future.result()
+    except Exception as problem:  # a worker that was killed, or cannot understand us
+        name, error = None, f"{type(problem).__name__}: {problem}"
+    results.set(point, "failed" if error else "done", find.open_run(name) if name else None, error)
+    results.write()
+
+
 def _stop_all(client: Any, futures: list[Any], sweep_id: str) -> None:
     """Let no further point begin, and end the kernels of those that are at work."""
-    with contextlib.suppress(Exception):  # whatever is wrong with the cluster, it is being left
+    with suppress(Exception):  # whatever is wrong with the cluster, it is being left
         client.cancel(futures)
         deadline = time.monotonic() + 20
         while any(client.run(worker.stop, sweep_id).values()) and time.monotonic() < deadline:
             time.sleep(0.2)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _cluster(points: int, jobs: int | None, scheduler: str | None) -> Iterator[Any]:
-    """Connect to a scheduler, or start one with workers on this machine, reachable from it alone."""
-    from distributed import Client, LocalCluster, WorkerPlugin
-
-    class Uninterrupted(WorkerPlugin):
-        """Ctrl-C, which a terminal sends to all, is for the one who started the workers to handle."""
-
-        def setup(self, worker: Any) -> None:
-            signal.signal(signal.SIGINT, lambda *_: None)  # unlike SIG_IGN, kernels do not inherit it
+    """Connect to a scheduler, or start one with workers on this machine."""
+    import distributed  # noqa: F401  (makes its loggers)
 
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
-        logging.getLogger(name).setLevel(
-            logging.CRITICAL + 1
-        )  # what is lost is a row of the table, or a line
-    if scheduler:
+        logging.getLogger(name).setLevel(SILENT)
+    with _connected(scheduler) if scheduler else _of_this_machine(points, jobs) as client:
+        yield client
+
+
+@contextmanager
+def _connected(scheduler: str) -> Iterator[Any]:
+    from distributed import Client
+
+    try:
+        client = Client(scheduler, timeout=TIMEOUT)
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(f"{scheduler}: no dask scheduler answers there ({_first_line(error)})") from None
+    with client:
         try:
-            client = Client(scheduler, timeout=TIMEOUT)
-        except (OSError, ValueError, TypeError) as error:
-            raise UsageError(f"{scheduler}: no dask scheduler answers there ({_first_line(error)})") from None
-        with client:
-            try:
-                client.wait_for_workers(1, timeout=TIMEOUT)
-            except TimeoutError:
-                raise UsageError(f"{scheduler}: it has no workers; start some with `dask worker`") from None
-            yield client
-        return
+            client.wait_for_workers(1, timeout=TIMEOUT)
+        except TimeoutError:
+            raise UsageError(f"{scheduler}: it has no workers; start some with `dask worker`") from None
+        yield client
+
+
+@contextmanager
+def _of_this_machine(points: int, jobs: int | None) -> Iterator[Any]:
+    """Start a scheduler that can be reached from this machine alone, and its workers."""
     import psutil
     from dask.system import CPU_COUNT
+    from distributed import Client, LocalCluster
 
     fitting = max(1, psutil.virtual_memory().available // MEMORY)
-    jobs = min(points, jobs or min(CPU_COUNT, fitting))
     with (
         TemporaryDirectory(prefix="fer-", ignore_cleanup_errors=True) as folder,
         LocalCluster(
-            n_workers=jobs,
+            n_workers=min(points, jobs or min(CPU_COUNT, fitting)),
             threads_per_worker=1,  # a point sets environment variables, which are of the process
             processes=True,
             host="127.0.0.1",
@@ -184,11 +194,11 @@ def _cluster(points: int, jobs: int | None, scheduler: str | None) -> Iterator[A
             scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},  # else it wants 8787
             memory_limit=None,  # kernels are other processes
             local_directory=folder,
-            silence_logs=logging.CRITICAL + 1,
+            silence_logs=SILENT,
         ) as cluster,
         Client(cluster) as client,
     ):
-        client.register_plugin(Uninterrupted())
+        client.register_worker_callbacks(worker.leave_interrupts)
         yield client
 
 
@@ -197,7 +207,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _survey(client: Any, needs: dict[str, Any]) -> dict[str, int]:
-    """Make sure that every worker can take points; give the threads of each, by host.
+    """Make sure that every worker can take points; return the threads for each, by host.
 
     Raises
     ------
@@ -209,7 +219,7 @@ def _survey(client: Any, needs: dict[str, Any]) -> dict[str, int]:
     except Exception as error:
         raise UsageError(
             f"{client.scheduler.address}: its workers cannot take a sweep ({_first_line(error)}); "
-            "they need this fer_lib"
+            "they need this version of FER Lab"
         ) from None
     for address, (_, _, reason) in found.items():
         if reason:
@@ -219,47 +229,3 @@ def _survey(client: Any, needs: dict[str, Any]) -> dict[str, int]:
             raise UsageError(f"worker {address}: has {threads} threads; start it with --nthreads 1")
     hosts = [host for host, _, _ in found.values()]
     return {host: max(1, cores // hosts.count(host)) for host, cores, _ in found.values()}
-
-
-class _Progress:
-    """One line: in place on a terminal, else printed when something has changed."""
-
-    def __init__(self, results: Results) -> None:
-        self.results = results
-        self.started = time.monotonic()
-        self.before = len(results.having("waiting"))
-        self.said: tuple[Any, ...] = ()
-        self.left: float | None = None
-        self.at = self.started
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if sys.stdout.isatty() and self.said:
-            print(flush=True)
-
-    def show(self, workers: int = 0) -> None:
-        """Say how far it is; `workers` are those at work."""
-        results, now = self.results, time.monotonic()
-        waiting, failed = len(results.having("waiting")), len(results.having("failed"))
-        state = (waiting, failed, min(workers, waiting))
-        changed = state != self.said
-        if not changed and not sys.stdout.isatty():
-            return
-        worked = self.before - waiting
-        if worked and (not self.said or waiting != self.said[0]):
-            self.left, self.at = (now - self.started) * waiting / worked, now
-        self.said = state
-        total = len(results.study.points)
-        line = f"{results.study.name}  {total - waiting}/{total} points"
-        line += f", {failed} failed" * bool(failed) + f", {state[2]} running" * bool(waiting)
-        if best := results.best():
-            line += f", best {100 * best[0]:.1f} % on validation ({results.study.label(best[1])})"
-        if waiting and self.left is not None:
-            seconds = round(max(self.left - (now - self.at), 0))
-            line += f", {seconds // 60}:{seconds % 60:02} left"
-        if sys.stdout.isatty():
-            print(f"\r\033[K{line[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
-        else:
-            print(line, flush=True)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import signal
 import socket
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ STAGES = ("training", "overfitting")
 
 
 def needs_of(study: Study) -> dict[str, Any]:
-    """Tell what has to be the same where a point is trained."""
+    """Return what has to be the same where a point is trained."""
     from fer_lib.data import load
 
     sources = {p.value(name) for p in study.points for name in ("data", "test_data") if p.value(name)}
@@ -40,8 +41,13 @@ _current = ""  # the sweep that this process works for
 _stopped: set[str] = set()
 
 
+def leave_interrupts() -> None:
+    """Ignore Ctrl-C, which a terminal sends to workers, too; the parent process handles it."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # unlike SIG_IGN, kernels do not inherit it
+
+
 def look_around(needs: dict[str, Any]) -> tuple[str, int, str]:
-    """Give this host, its cores, and what is not as it has to be."""
+    """Return this host, its cores, and what is not as it has to be, in one line."""
     from dask.system import CPU_COUNT
 
     return socket.gethostname(), CPU_COUNT, _unlike(needs)
@@ -59,7 +65,7 @@ def _unlike(needs: dict[str, Any]) -> str:
     if other := [f"{k} {here[k]}, not {v}" for k, v in needs["versions"].items() if here[k] != v]:
         return f"has other software ({', '.join(other)})"
     if any(provenance.code_digest(*what) != digest for what, digest in needs["code"].items()):
-        return "has another fer_lib, or other notebooks, than the sweep began with"
+        return "has other code or notebooks than the sweep began with"
     for source, digest in needs["data"].items():
         try:
             if load.data_digest(source) != digest:
@@ -70,11 +76,11 @@ def _unlike(needs: dict[str, Any]) -> str:
 
 
 def work(preset: str, given: dict[str, Any], needs: dict[str, Any]) -> tuple[str | None, str]:
-    """Train at one point; return the name of its run, and what went wrong in one line."""
+    """Train at one point; return the name of its run, and what went wrong, in one line."""
     global _current
     _current, run = needs["id"], None
     threads = str(needs["threads"].get(socket.gethostname(), 1))
-    said = io.StringIO()  # lines an epoch: the one who started the sweep has a line of all
+    said = io.StringIO()  # one line per epoch, to be lost: the parent process has one line for all points
     try:
         with (
             pipeline.environment("FER_RESULTS", needs["results"]),
@@ -85,7 +91,7 @@ def work(preset: str, given: dict[str, Any], needs: dict[str, Any]) -> tuple[str
             if reason := _unlike(needs):
                 return None, f"worker on {socket.gethostname()}: {reason}"
             run = pipeline.start(preset, given, reuse=True)
-            # Who kills a worker twice over one point, most often for its memory, would kill a third, too.
+            # What has killed a worker twice at one point, most often want of memory, would kill a third.
             starts = Path(needs["study"]) / ".starts" / run.name
             starts.parent.mkdir(exist_ok=True)
             with open(starts, "a") as handle:
@@ -106,7 +112,7 @@ def work(preset: str, given: dict[str, Any], needs: dict[str, Any]) -> tuple[str
 
 
 def stop(sweep_id: str) -> bool:
-    """End the kernel of the point this process is at; tell whether it is still at one."""
+    """End the kernel of the point at which this process is; return whether it is still at one."""
     import psutil
 
     _stopped.add(sweep_id)

@@ -19,12 +19,12 @@ import nbformat
 import pytest
 from processes import SMALL, alive, begun, command, descendants, fer, wait_for
 
-from fer_lib import pipeline, runs
 from fer_lib.files import UsageError, read_json, sha256_of_file, write_json
 from fer_lib.tensorflow_import import stderr_to
 from fer_tools import paths, pipeline, stages
 from fer_tools.checks import check
 from fer_tools.run import find
+from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import Run
 
 OF_THE_SOURCE = {"data.source", "data.digest", "data.verdict", "data.verdict_detail", "test.source"}
@@ -73,7 +73,7 @@ def test_a_run_fills_its_directory(pair):
     assert out.count("epoch ") == 3 and "left" in out and "Traceback" not in out
     assert run.name.startswith("basic_model_3_epochs_timestamp_") and run.path.parent == pair.results
     for stage, kind in ((name, stages.STAGES[name]) for name in stages.REQUIRED):
-        assert run.document["stages"][stage]["status"] == "done" and run.stale_reason(stage) is None
+        assert run.document["stages"][stage]["status"] == "done" and stale_reason(run, stage) is None
         executed = nbformat.read(run.path / "notebooks" / f"{kind.notebook}.ipynb", as_version=4)
         cells = [cell for cell in executed.cells if cell.cell_type == "code"]
         assert all(cell.execution_count for cell in cells)
@@ -206,9 +206,9 @@ def kill_somewhere(chance: random.Random, process: subprocess.Popen, run: Run) -
             os.kill(pid, signal.SIGKILL)
     if process.wait() == 0:  # it was quicker
         return None
-    stages = {name: entry["status"] for name, entry in run.document["stages"].items()}
+    state = {name: entry["status"] for name, entry in run.document["stages"].items()}
     seconds = time.monotonic() - clock
-    return f"{victim} after {seconds:.1f} s, {stages}" + (f", writing {caught}" if caught else "")
+    return f"{victim} after {seconds:.1f} s, {state}" + (f", writing {caught}" if caught else "")
 
 
 def test_ctrl_c_is_one_line_and_leaves_no_process(face_folder, tmp_path):
@@ -227,7 +227,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(face_folder, tmp_path):
     assert process.returncode == 130 and len(err.splitlines()) == 1, err
     assert err.startswith("fer: interrupted") and "--resume" in err
     wait_for(lambda: not alive(children))
-    assert find.open_run(run.path).stale_reason("exploration") == "not finished"
+    assert stale_reason(find.open_run(run.path), "exploration") == "not finished"
     assert [path.name for path in run.path.rglob(".*")] == [".lock"]  # no temporary file
 
 
@@ -242,7 +242,7 @@ def test_a_run_keeps_its_number_of_threads(pair):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "_execute_stage", look)
-        patch.setattr(Run, "stale_reason", lambda run, stage: "to be executed")
+        patch.setattr(pipeline, "stale_reason", lambda run, stage: "to be executed")
         patch.setenv("TF_NUM_INTRAOP_THREADS", "2")
         pipeline.execute(pair.whole, ["training", "overfitting"])
         assert os.environ["TF_NUM_INTRAOP_THREADS"] == "2"
@@ -267,7 +267,7 @@ def test_an_orphaned_kernel_is_waited_for_before_its_temporary_files_are_removed
             assert pipeline.lock(2)
             return subprocess.Popen([sys.executable, "-c", script.format(seconds)])
 
-    monkeypatch.setattr(Run, "stale_reason", lambda run, stage: None)
+    monkeypatch.setattr(pipeline, "stale_reason", lambda run, stage: None)
     with kernel(2) as orphan:
         pipeline.execute(run, ["training"])
         assert orphan.poll() is not None and not half_written.exists()
@@ -291,7 +291,7 @@ def test_what_an_interrupted_kernel_had_begun_to_write_is_removed_at_once(pair, 
         raise KeyboardInterrupt
 
     started: list[subprocess.Popen] = []
-    monkeypatch.setattr(Run, "stale_reason", lambda run, stage: "to be executed")
+    monkeypatch.setattr(pipeline, "stale_reason", lambda run, stage: "to be executed")
     monkeypatch.setattr(pipeline, "_execute_stage", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pipeline.execute(run, ["training"])
@@ -317,9 +317,8 @@ def test_a_later_notebook_that_fails_keeps_what_was_done(pair, tmp_path, monkeyp
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     code[1]["source"] += ["\nraise ValueError('first line\\nsecond line')"]
     write_json(path, notebook)
-    monkeypatch.setattr(
-        runs, "notebook_path", lambda stage: tmp_path / "notebooks" / f"{stages.STAGES[stage].notebook}.ipynb"
-    )
+    copied = property(lambda stage: tmp_path / "notebooks" / f"{stage.notebook}.ipynb")
+    monkeypatch.setattr(stages.Stage, "path", copied)
     with pytest.raises(UsageError) as caught:
         pipeline.execute(run)
     out = capsys.readouterr().out

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 from processes import alive, command, descendants, wait_for
 
-from fer_lib import runs, sweep
-from fer_lib.files import UsageError, read_json
+from fer_lib.files import UsageError, read_json, write_json
 from fer_tools import checking, commands, paths
 from fer_tools.run import find, provenance
+from fer_tools.run.edges import stale_reason
 from fer_tools.study import effects, read, sweep, worker
 
 STUDY = """
@@ -216,7 +216,7 @@ def test_a_row_says_what_its_run_says_and_the_test_set_was_not_opened(cluster):
         run = find.open_run(cluster.results / row.run)
         assert set(run.document["stages"]) == {"training", "overfitting"}
         assert not [key for key in run.metrics if key.startswith("test.")]
-        assert not [run.stale_reason(stage) for stage in worker.STAGES if run.stale_reason(stage)]
+        assert not any(stale_reason(run, stage) for stage in worker.STAGES)
         assert row.val_accuracy == run.metrics["overfitting.val_accuracy"]
         assert row.val_loss == run.metrics["overfitting.val_loss"]
         assert (row.best_epoch, row.parameters) == (1, 118_531) and pd.isna(row.onset_epoch)
@@ -278,16 +278,16 @@ def test_runs_that_are_done_are_known_without_a_worker(cluster, monkeypatch, cap
 def test_a_worker_that_sees_another_results_folder_is_refused(cluster, tmp_path, monkeypatch):
     """It sees the folder, but not this study in it: as on a machine with a folder of its own there."""
     monkeypatch.setenv("FER_RESULTS", str(tmp_path))
-    digest = sweep.sha256_of_file
+    digest = worker.sha256_of_file
     monkeypatch.setattr(
-        sweep, "sha256_of_file", lambda path: "0" if str(path).startswith(str(tmp_path)) else digest(path)
+        worker, "sha256_of_file", lambda path: "0" if str(path).startswith(str(tmp_path)) else digest(path)
     )
     with pytest.raises(UsageError, match=r"^worker tcp://\S+: does not see the results folder"):
         sweep.sweep(cluster.path, scheduler=cluster.scheduler)
     monkeypatch.undo()
     monkeypatch.setenv("FER_RESULTS", str(tmp_path))
     now = provenance.versions()
-    monkeypatch.setattr(runs, "versions", lambda: now | {"keras": "9.9"})
+    monkeypatch.setattr(provenance, "versions", lambda: now | {"keras": "9.9"})
     with pytest.raises(UsageError, match=rf"has other software \(keras {now['keras']}, not 9\.9\)"):
         sweep.sweep(cluster.path, scheduler=cluster.scheduler)
     assert not list(tmp_path.glob("*_timestamp_*"))
@@ -297,10 +297,10 @@ def test_a_point_whose_worker_was_killed_twice_is_not_tried_a_third_time(face_fo
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
     study = read.read(write(tmp_path, f"preset: smoke\nbase: {{data: {face_folder}}}"))
     study.folder.mkdir(parents=True)
-    sweep.write_json(study.folder / "study.json", study.document)
+    write_json(study.folder / "study.json", study.document)
     needs = worker.needs_of(study) | {"threads": {}}
     tried = []
-    monkeypatch.setattr(sweep.pipeline, "execute", lambda run, stages: tried.append(run.name))
+    monkeypatch.setattr(worker.pipeline, "execute", lambda run, stages: tried.append(run.name))
     found = [worker.work("smoke", study.points[0].given, needs) for _ in range(3)]
     assert len(tried) == 2 and len({name for name, _ in found}) == 1
     assert [error for _, error in found[:2]] == ["", ""] and "killed again" in found[2][1]
