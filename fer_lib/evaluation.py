@@ -59,15 +59,10 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[st
     loss = -np.log(np.clip(chosen, 1e-7, 1))  # Keras' own epsilon, so that both give the same loss
     margin = normal_quantile() * loss.std(ddof=1) / math.sqrt(len(loss))
 
-    metrics: dict[str, Any] = {
-        "images": len(labels),
-        "accuracy": hits / len(labels),
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "loss": float(loss.mean()),
-        "loss_low": float(max(0.0, loss.mean() - margin)),
-        "loss_high": float(loss.mean() + margin),
-    }
+    metrics: dict[str, Any] = {"images": len(labels)}
+    metrics |= {"accuracy": hits / len(labels), "accuracy_low": low, "accuracy_high": high}
+    ends = {"loss_low": max(0.0, loss.mean() - margin), "loss_high": loss.mean() + margin}
+    metrics |= {name: float(value) for name, value in ({"loss": loss.mean()} | ends).items()}
     counts = np.bincount(labels, minlength=len(classes))
     table = per_class(labels, predictions, classes).set_index("class")
     metrics["balanced_accuracy"] = float(table["recall"].mean())  # pandas leaves NaN out of means

@@ -88,6 +88,8 @@ def printable(text: str) -> str:
 
     Blanks of any kind are blanks; joiners within words and emoji stay; what cannot be shown is U+FFFD.
     """
+    if text.isprintable():  # nearly always; it is asked of every name of a file
+        return text
     return "".join(
         c if c.isprintable() or c in "\u200c\u200d" else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}"
         for c in text

@@ -2,7 +2,7 @@
 
 Two sources, tried in order:
 
-1. Kaggle, `msambare/fer2013`: the image folder whose digests are in `fer_lib/data/fer2013.digests.json`.
+1. Kaggle, `msambare/fer2013`: the image folder whose digests are in `fer_tools/published/fer2013.digests.json`.
    Through the package kagglehub; a public data set needs no account.
 2. Hugging Face, `JimmyUnleashed/FER-2013`: the archive of the original challenge with `fer2013.csv`, the one
    that the R package torchvision downloads and checks by the same MD5. Over plain HTTPS, without a package.
@@ -21,9 +21,9 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from fer_lib.data import published
-from fer_lib.data.published import Verdict
 from fer_lib.files import ROOT, UsageError
+from fer_tools.published import verdict as published
+from fer_tools.published.verdict import Verdict
 
 KAGGLE = "msambare/fer2013"
 ARCHIVE = "https://huggingface.co/datasets/JimmyUnleashed/FER-2013/resolve/main/fer2013.tar.gz"

@@ -6,5 +6,4 @@ split      duplicates out, a balanced sample, a stratified validation set
 picture    from a picture to the network's input
 readers    image folder, zip archive, CSV, bundled faces
 cache      decoded images on disk
-published  is this copy of FER2013 the published one? `published_images` knows each image
 """

@@ -142,6 +142,11 @@ def show(ax: Axes, image: np.ndarray, low: float = 0, high: float = 255, cmap: s
     return ax.imshow(image, vmin=low, vmax=high, interpolation="lanczos", cmap=cmap)
 
 
+def note(ax: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **options: Any) -> None:
+    """Write beside a point of an axis, so many points to the right and above."""
+    ax.annotate(text, at, offset, textcoords="offset points", fontsize=8, **options)
+
+
 def montage(images: np.ndarray, columns: int, space: int = 2) -> np.ndarray:
     """Put images (n, height, width) side by side into one; up to `columns` missing ones are white."""
     _, height, width = images.shape

@@ -7,42 +7,42 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from fer_lib.figures.style import FAINT, INK, TRAINING, VALIDATION, Figure, percent, styled, subplots
+from fer_lib.figures import style
 from fer_lib.overfitting import Onset, smooth
 from fer_lib.overfitting import gap as generalisation_gap
 
 
-@styled
-def loss(history: Mapping[str, Any], onset: Onset) -> Figure:
+@style.styled
+def loss(history: Mapping[str, Any], onset: Onset) -> style.Figure:
     """Training and validation loss by epoch, with the onset of over-fitting and the epoch kept."""
     values = np.asarray(history["val_loss"], float)
     figure, ax = _training_axes(values, onset, "cross-entropy loss", "loss {:.2f}")
-    _curve(ax, history["loss"], "training", TRAINING)
-    _curve(ax, onset.smoothed, "validation\n(thin: each epoch)", VALIDATION)
+    _curve(ax, history["loss"], "training", style.TRAINING)
+    _curve(ax, onset.smoothed, "validation\n(thin: each epoch)", style.VALIDATION)
     _cut_jumps(ax, values)
     _name_curves(ax)
     return figure
 
 
-@styled
-def accuracy(history: Mapping[str, Any], onset: Onset, window: int = 5) -> Figure:
+@style.styled
+def accuracy(history: Mapping[str, Any], onset: Onset, window: int = 5) -> style.Figure:
     """Training and validation accuracy by epoch, with the onset of over-fitting and the epoch kept."""
     values = np.asarray(history["val_accuracy"], float)
     figure, ax = _training_axes(values, onset, "accuracy", "accuracy {:.1%}")
-    _curve(ax, history["accuracy"], "training", TRAINING)
-    _curve(ax, smooth(values, window), "validation\n(thin: each epoch)", VALIDATION)
-    ax.yaxis.set_major_formatter(percent)
+    _curve(ax, history["accuracy"], "training", style.TRAINING)
+    _curve(ax, smooth(values, window), "validation\n(thin: each epoch)", style.VALIDATION)
+    ax.yaxis.set_major_formatter(style.percent)
     _name_curves(ax)
     return figure
 
 
-@styled
-def gap(history: Mapping[str, Any], onset: Onset, window: int = 5) -> Figure:
+@style.styled
+def gap(history: Mapping[str, Any], onset: Onset, window: int = 5) -> style.Figure:
     """Generalisation gap, validation minus training loss, by epoch."""
     values = generalisation_gap(history)
     figure, ax = _training_axes(values, onset, "validation loss −\ntraining loss", "gap {:+.3f}", height=2.3)
-    ax.axhline(0, color=FAINT, linewidth=0.8, label="_zero")
-    _curve(ax, smooth(values, window), "gap\n(thin: each epoch)", VALIDATION)
+    ax.axhline(0, color=style.FAINT, linewidth=0.8, label="_zero")
+    _curve(ax, smooth(values, window), "gap\n(thin: each epoch)", style.VALIDATION)
     _cut_jumps(ax, values)
     _name_curves(ax)
     return figure
@@ -50,36 +50,29 @@ def gap(history: Mapping[str, Any], onset: Onset, window: int = 5) -> Figure:
 
 def _training_axes(
     values: np.ndarray, onset: Onset, ylabel: str, form: str, height: float = 2.9
-) -> tuple[Figure, Axes]:
+) -> tuple[style.Figure, Axes]:
     """Axes over epochs with a jumpy curve drawn thin; the epoch kept and the onset are named above."""
     epochs, kept = len(values), onset.best_epoch
-    figure, axes = subplots(1, 1, height)
+    figure, axes = style.subplots(1, 1, height)
     ax = axes[0, 0]
     ax.set(xlabel="epoch", ylabel=ylabel, xlim=(0.5, epochs + 0.5))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
     def mark(epoch: int, line: int, text: str, colour: str) -> None:
-        ax.annotate(
-            text,
-            (epoch, 1),
-            (0, 6 + 12 * line),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            ha="right" if epoch > 0.6 * epochs else "left",
-            color=colour,
-            fontsize=8,
-        )
+        side = "right" if epoch > 0.6 * epochs else "left"
+        above = ("data", "axes fraction")
+        style.note(ax, text, (epoch, 1), (0, 6 + 12 * line), xycoords=above, ha=side, color=colour)
 
     if onset.found:
-        ax.axvspan(onset.onset_epoch - 0.5, epochs + 0.5, color=VALIDATION, alpha=0.09, linewidth=0)
-        mark(onset.onset_epoch, 0, f"over-fitting from epoch {onset.onset_epoch}", VALIDATION)
+        ax.axvspan(onset.onset_epoch - 0.5, epochs + 0.5, color=style.VALIDATION, alpha=0.09, linewidth=0)
+        mark(onset.onset_epoch, 0, f"over-fitting from epoch {onset.onset_epoch}", style.VALIDATION)
     else:
-        mark(epochs, 0, "no over-fitting seen", FAINT)
+        mark(epochs, 0, "no over-fitting seen", style.FAINT)
     value = form.format(values[kept - 1]).replace("%", " %").replace("-", "−")
-    mark(kept, 1, f"epoch {kept} is kept: {value}", INK)
-    ax.axvline(kept, color=INK, linewidth=1, linestyle=(0, (1, 2)), label="_kept")
-    ax.plot([kept], values[[kept - 1]], "o", color=INK, markersize=5, zorder=3, label="_value kept")
-    _curve(ax, values, "_each epoch", VALIDATION, linewidth=0.8, alpha=0.6)
+    mark(kept, 1, f"epoch {kept} is kept: {value}", style.INK)
+    ax.axvline(kept, color=style.INK, linewidth=1, linestyle=(0, (1, 2)), label="_kept")
+    ax.plot([kept], values[[kept - 1]], "o", color=style.INK, markersize=5, zorder=3, label="_value kept")
+    _curve(ax, values, "_each epoch", style.VALIDATION, linewidth=0.8, alpha=0.6)
     return figure, ax
 
 
@@ -97,9 +90,9 @@ def _cut_jumps(ax: Axes, values: np.ndarray) -> None:
         return
     ax.set_ylim(top=top)
     cut = np.flatnonzero(values > top) + 1
-    ax.plot(cut, np.full(len(cut), top), "^", color=VALIDATION, clip_on=False, label="_cut")
+    ax.plot(cut, np.full(len(cut), top), "^", color=style.VALIDATION, clip_on=False, label="_cut")
     place = (values.argmax() + 1, top)
-    ax.annotate(f"up to {values.max():.1f}", place, (7, -2), textcoords="offset points", va="top", fontsize=8)
+    style.note(ax, f"up to {values.max():.1f}", place, (7, -2), va="top")
 
 
 def _name_curves(ax: Axes) -> None:
@@ -109,13 +102,5 @@ def _name_curves(ax: Axes) -> None:
     place = -np.inf
     for line in sorted(lines, key=lambda line: line.get_ydata()[-1]):
         place = max(place + 0.17 * (high - low), float(line.get_ydata()[-1]))
-        ax.annotate(
-            line.get_label(),
-            (line.get_xdata()[-1], place),
-            (8, 0),
-            textcoords="offset points",
-            va="center",
-            color=line.get_color(),
-            fontsize=8,
-            annotation_clip=False,
-        )
+        end, options = (line.get_xdata()[-1], place), {"color": line.get_color(), "annotation_clip": False}
+        style.note(ax, line.get_label(), end, (8, 0), va="center", **options)

@@ -27,8 +27,8 @@ def _fetch(_: Any) -> None:
 
 
 def _verify(options: Any) -> None:
-    from fer_lib.data import published
-    from fer_lib.data.published_images import KINDS
+    from fer_tools.published import verdict as published
+    from fer_tools.published.images import KINDS
 
     verdict = published.judge(options.path)
     kinds = [kind for kind in KINDS if any(row.get(kind) for row in verdict.rows)]

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from made import make_csv, make_folder
 
-from fer_lib.data import load, published
-from fer_lib.data.published import files_digest
-from fer_lib.data.readers.source import FER2013_CLASSES
+from fer_lib.data import load
+from fer_lib.data.readers.source import FER2013_CLASSES, files_digest
 from fer_lib.files import UsageError
 from fer_tools import fetch as module
 from fer_tools.fetch import fetch
+from fer_tools.published import verdict as published
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def digests() -> dict[str, str]:
         ("fer_lib/data/split.py", "exploration training evaluation", "overfitting"),
         ("fer_lib/data/readers/source.py", "exploration training evaluation", "overfitting"),
         ("fer_lib/data/readers/folder.py", "exploration training evaluation", "overfitting"),
-        ("fer_lib/data/published.py", "exploration evaluation", "training overfitting"),
+        ("fer_tools/published/verdict.py", "exploration evaluation", "training overfitting"),
         ("fer_lib/overfitting.py", "overfitting", "training"),
         ("fer_lib/evaluation.py", "evaluation", "training overfitting"),
         ("fer_tools/assignment.py", "evaluation", "exploration training overfitting optimisation"),

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from made import make_csv, make_folder
 
-from fer_lib.data import published, published_images
 from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_lib.files import ROOT, UsageError
-from fer_tools import digests_of_images
 from fer_tools.commands import main
+from fer_tools.published import images as published_images
+from fer_tools.published import make as digests_of_images
+from fer_tools.published import verdict as published
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_what_is_not_as_published_gets_into_no_table(faces: Path, tmp_path: Path
 
 
 def test_it_is_run_as_a_module(tmp_path: Path, face_folder: Path):
-    command = [sys.executable, "-m", "fer_tools.digests_of_images", face_folder, tmp_path / "x.npz"]
+    command = [sys.executable, "-m", "fer_tools.published.make", face_folder, tmp_path / "x.npz"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 1 and "Training angry is not as published" in done.stderr
     assert "Traceback" not in done.stderr and not (tmp_path / "x.npz").exists()

@@ -1,13 +1,15 @@
-"""Write the digests of FER2013's images: `python -m fer_tools.digests_of_images FOLDER`."""
+"""Write the digests of FER2013's images: `python -m fer_tools.published.make FOLDER`."""
 
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from fer_lib.data import load, published, published_images
+from fer_lib.data import load
 from fer_lib.data.readers.source import FER2013_CLASSES, PART_OF, ImageFiles, files_digest
 from fer_lib.files import UsageError, atomic_path, read_json
+from fer_tools.published import images as published_images
+from fer_tools.published import verdict as published
 
 
 def write(data: load.Data, path: str | Path = published_images.IMAGES) -> None:
@@ -59,4 +61,4 @@ if __name__ == "__main__":
     try:
         write(*sys.argv[1:])
     except UsageError as error:
-        sys.exit(f"digests_of_images: {error}")
+        sys.exit(f"make: {error}")

@@ -1,7 +1,7 @@
 """The published images of FER2013, one by one: which of them a file is.
 
 `fer2013.images.npz` holds the name, class and beginning of the SHA-256 of every image of Training and
-PublicTest; `fer_tools/digests_of_images.py` writes it. Of PrivateTest, which is kept aside, it holds none.
+PublicTest; `fer_tools/published/make.py` writes it. Of PrivateTest, which is kept aside, it holds none.
 """
 
 import zipfile

@@ -18,11 +18,12 @@ import pytest
 from made import draw_face, make_csv
 from PIL import Image
 
-from fer_lib.data import published, published_images
-from fer_lib.data.published import Verdict
-from fer_lib.data.published_images import DEVIATIONS, KINDS
 from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_lib.files import ROOT, UsageError
+from fer_tools.published import images as published_images
+from fer_tools.published import verdict as published
+from fer_tools.published.images import DEVIATIONS, KINDS
+from fer_tools.published.verdict import Verdict
 
 USAGES = {"Training": ("train", 4), "PublicTest": ("test", 2), "PrivateTest": ("test", 3)}
 
@@ -487,7 +488,7 @@ def test_bundled_faces_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_nothing_heavy_is_imported(face_folder: Path):
     code = (
-        "import sys; from fer_lib.data.published import judge; judge(sys.argv[1]); "
+        "import sys; from fer_tools.published.verdict import judge; judge(sys.argv[1]); "
         "print(*{'tensorflow', 'pandas', 'matplotlib', 'kagglehub'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", code, str(face_folder)]

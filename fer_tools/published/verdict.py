@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fer_lib.data import load, published_images
+from fer_lib.data import load
 from fer_lib.data.load import Data
-from fer_lib.data.published_images import DEVIATIONS, KINDS, Found
 from fer_lib.data.readers.csv_file import Csv
 from fer_lib.data.readers.source import FER2013_CLASSES, PART_OF, ImageFiles, Source, files_digest
 from fer_lib.files import UsageError, read_json
+from fer_tools.published import images as published_images
+from fer_tools.published.images import DEVIATIONS, KINDS, Found
 
 DIGESTS = Path(__file__).with_name("fer2013.digests.json")
 # Of the two CSVs of the Kaggle challenge, as `torchvision.datasets.FER2013` checks them. MD5 is enough
