@@ -459,17 +459,17 @@ def test_csv(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_committed_digests_are_whole():
-    digests = json.loads((ROOT / "fer_lib/data/fer2013.digests.json").read_text())
+    digests = json.loads((ROOT / "fer_tools/published/fer2013.digests.json").read_text())
     totals = {usage: sum(entry["count"] for entry in group.values()) for usage, group in digests.items()}
     assert totals == {"Training": 28_709, "PublicTest": 3_589, "PrivateTest": 3_589}
     assert all(set(group) == set(FER2013_CLASSES) for group in digests.values())
-    with np.load(ROOT / "fer_lib/data/fer2013.images.npz", allow_pickle=False) as arrays:
+    with np.load(ROOT / "fer_tools/published/fer2013.images.npz", allow_pickle=False) as arrays:
         for usage in ("Training", "PublicTest"):
             counts = [digests[usage][name]["count"] for name in FER2013_CLASSES]
             assert arrays[f"{usage}_counts"].tolist() == counts
             assert arrays[f"{usage}_ids"].shape == (totals[usage],)
             assert arrays[f"{usage}_sha256"].shape == (totals[usage], 8)
-    assert (ROOT / "fer_lib/data/fer2013.images.npz").stat().st_size <= 400_000
+    assert (ROOT / "fer_tools/published/fer2013.images.npz").stat().st_size <= 400_000
 
 
 def test_bundled_faces():
@@ -516,7 +516,7 @@ def test_the_committed_table_is_of_the_real_images(real: Mapping[Path, bytes]):
         usage, number = re.fullmatch(r"(Training|PublicTest)_(\d+)\.jpg", file.name).groups()
         there.append((usage, file.parent.name, int(number), hashlib.sha256(content).digest()[:8]))
     stored = []
-    with np.load(ROOT / "fer_lib/data/fer2013.images.npz", allow_pickle=False) as arrays:
+    with np.load(ROOT / "fer_tools/published/fer2013.images.npz", allow_pickle=False) as arrays:
         for usage in ("Training", "PublicTest"):
             ids, digests = arrays[f"{usage}_ids"], arrays[f"{usage}_sha256"]
             ends = arrays[f"{usage}_counts"].astype(int).cumsum()
