@@ -69,13 +69,13 @@ def check_data(resolved: dict[str, Any]) -> None:
 
 
 def absolute(data: str) -> str:
-    """Make a path independent of the folder it was typed in; names such as "bundled" stay."""
+    """Make a path independent of the folder in which it was typed; names such as "bundled" stay."""
     named = data in ("bundled", "fer2013")  # though a folder may have that name, too
     return str(Path(data).resolve()) if not named and os.path.exists(data) else data
 
 
 def _threads() -> int:
-    """Tell how many threads TensorFlow takes: the last digits of what it computes depend on them."""
+    """Return how many threads TensorFlow takes: the last digits of what it computes depend on them."""
     try:
         return int(os.environ[THREADS[0]])
     except (KeyError, ValueError):
@@ -126,15 +126,15 @@ def _execute_stages(run: Run, stages: Collection[str]) -> None:
 
 
 def _tidy(run: Run, patience: float = 60) -> None:
-    """Remove what a kernel that was killed had begun to write with `atomic_path`.
+    """Remove temporary files of a killed kernel.
 
-    When only its parent was killed, it sees that within seconds, and writes on until then: it is waited
-    for. As long as it lives it holds the lock of its log, which is its standard error.
+    If only its parent was killed, it may keep writing for some seconds: this waits for it. As long as it
+    lives it holds the lock of its log, which is its standard error.
 
     Raises
     ------
     UsageError
-        If it lives on for `patience` seconds.
+        If it lives for `patience` seconds more.
     """
     clock = time.monotonic()
     with suppress(FileNotFoundError), open(run.path / KERNEL_LOG, "rb+") as handle:
@@ -183,7 +183,7 @@ def _execute_stage(run: Run, stage: str) -> None:
 
 
 def _as_template(path: Path) -> str:
-    """Write a path so that papermill, which puts parameters in for {names}, gives the path itself."""
+    """Return a path so written that papermill, which fills in parameters for {names}, leaves it alone."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
@@ -206,7 +206,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def lock(handle: IO[Any] | int) -> bool:
-    """Lock an open file for this process and those that inherit it; False where others have it locked."""
+    """Lock an open file for this process and those that inherit it; return False where others hold it."""
     import fcntl
 
     try:

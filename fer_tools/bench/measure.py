@@ -70,12 +70,10 @@ def run(data: str = "bundled", names: Sequence[str] = (), quick: bool = False) -
         document["data"] = load.describe(source)
         document["size"]["images"] = len(faces)
         facts, samples = _measure([*SGEMM, *chosen], size, folder)
-    document["machine"]["cores_of_others"] = machine.cores_of_others(
-        before
-    )  # all processes of ours have ended
+    others = document["machine"]["cores_of_others"] = machine.cores_of_others(before)  # ours have all ended
     document |= table.summarise(chosen, facts, samples, len(faces), size.matrix)
     print(table.table(document))
-    print(machine.busy(document["machine"]["cores_of_others"]), end="")
+    print(machine.busy(others), end="")
     write_json(target / "bench.json", document)
     write_text(target / "bench.csv", table.csv_text(samples))
     style.save(figure.draw(document), target / "bench", kinds=("png", "svg"))

@@ -261,24 +261,20 @@ def ranking(table: "pd.DataFrame") -> "pd.DataFrame":
         point (what differs from the base), accuracy (mean over seeds), spread (standard deviation), seeds,
         parameters of the network, minutes a run; the best first.
     """
-    import pandas as pd
-
-    rows, names, base = done(table), varied(table), usual(table)
-    found = []
-    for _, point in rows.groupby([rows[name].map(str) for name in names], sort=False):
-        own = {name: point[name].iloc[0] for name in names}
-        own = [f"{in_words(k)} {written(v)}" for k, v in own.items() if str(v) != base.get(k)]
-        found.append(
-            {
-                "point": ", ".join(own) or "base",
-                "accuracy": point["val_accuracy"].mean(),
-                "spread": point["val_accuracy"].std(),
-                "seeds": len(point),
-                "parameters": int(point["parameters"].iloc[0]),
-                "minutes": point["seconds"].mean() / 60,
-            }
-        )
-    ranked = pd.DataFrame(found, columns=["point", "accuracy", "spread", "seeds", "parameters", "minutes"])
+    rows, base = done(table), usual(table)
+    other = [
+        [f"{in_words(k)} {written(row[k])}" for k in varied(table) if str(row[k]) != base.get(k)]
+        for row in rows.to_dict("records")
+    ]
+    points = rows.assign(point=[", ".join(words) or "base" for words in other], minutes=rows["seconds"] / 60)
+    ranked = points.groupby("point", sort=False).agg(
+        accuracy=("val_accuracy", "mean"),
+        spread=("val_accuracy", "std"),
+        seeds=("seed", "size"),
+        parameters=("parameters", "first"),
+        minutes=("minutes", "mean"),
+    )
+    ranked = ranked.reset_index().astype({"parameters": int})
     return ranked.sort_values("accuracy", ascending=False, ignore_index=True, kind="stable")
 
 

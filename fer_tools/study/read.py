@@ -77,15 +77,11 @@ def text(value: Any) -> str:
 class _Loader(yaml.SafeLoader):
     """Safe loading that refuses a key given twice, of which one would be lost without a word."""
 
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    pairs = loader.construct_pairs(node, deep=True)
-    if len({str(key) for key, _ in pairs}) < len(pairs):
-        raise yaml.constructor.ConstructorError(None, None, "a key is given twice", node.start_mark)
-    return {str(key): value for key, value in pairs}
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
+        pairs = self.construct_pairs(node, deep=True)
+        if len({str(key) for key, _ in pairs}) < len(pairs):
+            raise yaml.constructor.ConstructorError(None, None, "a key is given twice", node.start_mark)
+        return {str(key): value for key, value in pairs}
 
 
 def read(path: str | Path) -> Study:
@@ -106,35 +102,46 @@ def read(path: str | Path) -> Study:
         raise UsageError(f"{path}: not a study; it needs keys such as {', '.join(EMPTY)}")
     document = {key: value for key, value in document.items() if value is not None}  # a key without contents
     with _at(path):
-        return _study(document, Path(path).stem)
+        return _study(_form(document, Path(path).stem))
 
 
-def _study(document: dict[str, Any], stem: str) -> Study:
+def _study(form: dict[str, Any]) -> Study:
+    given = _combinations(form)
+    points = [
+        _point(form["preset"], form["base"] | values | {"seed": seed})
+        for values in given
+        for seed in form["seeds"]
+    ]
+    points = list({point.key: point for point in points}.values())
+    # Data are looked for once in each place, because a study may have a thousand points.
+    for point in {str([point.value(name) for name in DATA]): point for point in points}.values():
+        pipeline.check_data(point.resolved)
+    varied = list(dict.fromkeys(name for values in given for name in values))
+    return Study(form["name"], form, varied, _point(form["preset"], form["base"]), points)
+
+
+def _form(document: dict[str, Any], stem: str) -> dict[str, Any]:
+    """Return the normal form of a study, in which each value is checked."""
     form = EMPTY | {"name": stem} | document
-    for key in form:
-        if key not in EMPTY:
-            raise UsageError(f"{key}: unknown; valid keys are {', '.join(EMPTY)}")
+    if unknown := form.keys() - EMPTY.keys():
+        raise UsageError(f"{min(unknown)}: unknown; valid keys are {', '.join(EMPTY)}")
     name, preset = form["name"], form["preset"]
     if not isinstance(name, str) or not paths.STUDY_NAME.fullmatch(name):
         raise UsageError(f"name: {name!r} is not of plain letters, digits, _ and -")
     if preset not in parameters.PRESETS:
         raise UsageError(f"preset: {preset!r} is unknown; choose one of {', '.join(parameters.PRESETS)}")
-    base = form["base"] = _values("base", form["base"])
+    form["base"] = _values("base", form["base"])
     seeds = _list("seeds", document.get("seeds", [checking.resolve(preset, {})["training"]["seed"]]))
     with _at("seeds"):
         form["seeds"] = [checking.build("training", {"seed": seed}).seed for seed in seeds]
     for section in ("one_at_a_time", "grid"):
-        form[section] = _lists(section, form[section])
+        form[section] = {
+            name: [_value(f"{section}.{name}", name, value) for value in _list(f"{section}.{name}", values)]
+            for name, values in _dict(section, form[section]).items()
+        }
     listed = _list("points", form["points"], shortest=0)
     form["points"] = [_values(f"points[{i}]", values) for i, values in enumerate(listed)]
-    given = _combinations(form)
-    points = [_point(preset, base | values | {"seed": seed}) for values in given for seed in form["seeds"]]
-    points = list({point.key: point for point in points}.values())
-    # Data are looked for once in each place, because a study may have a thousand points.
-    for point in {str([point.value(name) for name in DATA]): point for point in points}.values():
-        pipeline.check_data(point.resolved)
-    varied = list(dict.fromkeys(key for values in given for key in values))
-    return Study(name, form, varied, _point(preset, base), points)
+    return form
 
 
 def _combinations(form: dict[str, Any]) -> list[dict[str, Any]]:
@@ -150,14 +157,6 @@ def _combinations(form: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _point(preset: str, given: dict[str, Any]) -> Point:
     return Point(given, checking.resolve(preset, given))
-
-
-def _lists(section: str, value: Any) -> dict[str, list]:
-    """Check lists of values by parameter."""
-    return {
-        key: [_value(f"{section}.{key}", key, value) for value in _list(f"{section}.{key}", values)]
-        for key, values in _dict(section, value).items()
-    }
 
 
 def _dict(where: str, value: Any) -> dict[str, Any]:

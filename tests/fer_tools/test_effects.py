@@ -135,9 +135,9 @@ def test_pairs_that_were_crossed_are_found_and_told(table):
     opposite.loc[twisted, "val_accuracy"] += 0.2
     sentence = effects.interaction(opposite, "learning_rate", "dropout")["interaction_sentence"]
     assert "does depends on the dropout" in sentence and "0.003 where dropout is 0.5" in sentence
-    assert "more than seeds can explain" in sentence
+    assert "points, larger than seed-to-seed variation" in sentence
     one = effects.interaction(opposite[opposite["seed"] == 0], "learning_rate", "dropout")
-    assert "one seed a point" in one["interaction_sentence"]
+    assert "one seed per point" in one["interaction_sentence"]
     few = opposite[~twisted]
     few = few[few["learning_rate"].isin([1e-3, 3e-3]) & few["dropout"].isin([0.3, 0.5])]
     assert "Too few" in effects.interaction(few, "learning_rate", "dropout")["interaction_sentence"]
@@ -153,7 +153,7 @@ def test_where_effects_add_up_an_interaction_is_seldom_found():
             for x in (0, 1, 2) for y in (0, 1) for seed in (0, 1, 2)
         ]  # fmt: skip
         sentence = effects.interaction(pd.DataFrame(rows), "x", "y")["interaction_sentence"]
-        told += "more than seeds" in sentence
+        told += "larger than seed-to-seed" in sentence
     assert told <= 9
 
 
@@ -174,9 +174,10 @@ def test_facts_and_ranking(table):
 def test_what_a_report_says_is_what_was_found(table):
     said = effects.sentences(effects.what_mattered(table))
     assert "learning rate" in said["mattered_sentence"] and "points between" in said["mattered_sentence"]
-    assert (
-        said["nothing_sentence"].endswith("dropout, schedule.")
-        or "schedule, dropout." in said["nothing_sentence"]
+    assert said["mattered_sentence"].startswith("Larger than seed-to-seed variation: ")
+    assert said["nothing_sentence"] in (
+        "Within seed-to-seed variation: dropout, schedule.",
+        "Within seed-to-seed variation: schedule, dropout.",
     )
     one = effects.sentences(effects.what_mattered(table[table["seed"] == 0]))
     assert "no difference can be told from chance" in one["mattered_sentence"]
