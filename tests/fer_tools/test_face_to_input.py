@@ -1,13 +1,13 @@
 """The committed test vectors are those that are written today, and small."""
 
 from fer_lib.files import ROOT, read_json
-from fer_tools import test_vectors
+from fer_tools import face_to_input
 
 COMMITTED = ROOT / "tests" / "references" / "face_to_input.json"
 
 
 def test_the_committed_vectors_are_those_of_today(tmp_path):
-    test_vectors.write(tmp_path / "vectors.json")
+    face_to_input.write(tmp_path / "vectors.json")
     written, committed = read_json(tmp_path / "vectors.json"), read_json(COMMITTED)
     for vector in [*written["vectors"], *committed["vectors"]]:
         vector.pop("png")  # its bytes depend on who compresses; its pixels decide on the others
