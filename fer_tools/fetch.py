@@ -2,8 +2,8 @@
 
 Two sources, tried in order:
 
-1. Kaggle, `msambare/fer2013`: the image folder whose digests are in `fer_tools/published/fer2013.digests.json`.
-   Through the package kagglehub; a public data set needs no account.
+1. Kaggle, `msambare/fer2013`: the image folder whose digests are in `published/fer2013.digests.json`. Through
+   the package kagglehub; a public data set needs no account.
 2. Hugging Face, `JimmyUnleashed/FER-2013`: the archive of the original challenge with `fer2013.csv`, the one
    that the R package torchvision downloads and checks by the same MD5. Over plain HTTPS, without a package.
 
@@ -21,7 +21,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from fer_lib.files import ROOT, UsageError
+from fer_lib.files import UsageError
 from fer_tools.published import verdict as published
 from fer_tools.published.verdict import Verdict
 
@@ -37,7 +37,7 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def fetch(destination: str | Path = ROOT / "data" / "fer2013", say: Callable[[str], None] = _say) -> Verdict:
+def fetch(destination: str | Path, say: Callable[[str], None] = _say) -> Verdict:
     """Download FER2013 into `destination`, unless it is there already.
 
     What has been downloaded of an archive is kept beside it in `.<name>.part` and continued next time.

@@ -11,7 +11,7 @@ STUDY_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")  # part of the name of a folder
 
 def in_checkout() -> bool:
     """Return whether this package lies in its checkout, with notebooks, report and bundled faces."""
-    return (ROOT / "notebooks").is_dir()
+    return (ROOT / "notebooks" / "02_training.ipynb").is_file()
 
 
 def checkout(what: str) -> Path:

@@ -61,7 +61,7 @@ def remarks(found: list[Edge]) -> list[str]:
     if left_out := sum(edge.state == "left out" for edge in found):
         lines.append(f"an excerpt: {left_out} files of the run were left out, as its run.json says")
     if unknown := [edge.target for edge in found if edge.state == "unknown"]:
-        lines.append(f"not compared without a checkout: code, data and environment of {', '.join(unknown)}")
+        lines.append(f"not compared without a checkout: what {', '.join(unknown)} were made from")
     return lines
 
 

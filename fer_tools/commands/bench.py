@@ -24,8 +24,10 @@ def add(commands: Any) -> None:
 
 def action(options: Any) -> None:
     """Measure, print, write."""
-    from fer_tools import pipeline
+    from fer_tools import paths, pipeline
     from fer_tools.bench import measure
 
+    if options.data == "bundled":
+        paths.checkout("fer bench with the bundled faces")
     pipeline.interruptible()
     measure.run(options.data, options.model, options.quick)

@@ -20,16 +20,19 @@ def add(commands: Any) -> None:
 
 
 def _fetch(_: Any) -> None:
-    from fer_tools import fetch
+    from fer_tools import fetch, paths
 
-    verdict = fetch.fetch()
+    verdict = fetch.fetch(paths.checkout("fer data fetch") / "data" / "fer2013")
     say(f"{verdict.status}: {verdict.detail}")
 
 
 def _verify(options: Any) -> None:
+    from fer_tools import paths
     from fer_tools.published import verdict as published
     from fer_tools.published.images import KINDS
 
+    if options.path == "bundled":
+        paths.checkout("fer data verify of the bundled faces")
     verdict = published.judge(options.path)
     kinds = [kind for kind in KINDS if any(row.get(kind) for row in verdict.rows)]
     rows = [("usage", "class", "found", *kinds, "state")] + [

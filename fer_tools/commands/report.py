@@ -15,8 +15,10 @@ def add(commands: Any) -> None:
 
 def action(options: Any) -> None:
     """Build the report of the run named, or of the newest that is finished."""
+    from fer_tools import paths
     from fer_tools.stages import REQUIRED
 
+    paths.checkout("fer report")
     build_report(chosen(options.run, REQUIRED))
 
 

@@ -37,9 +37,10 @@ def add(commands: Any) -> None:
 
 def action(options: Any) -> None:
     """Execute what is not up to date, and say what came out."""
-    from fer_tools import checking, pipeline
+    from fer_tools import checking, paths, pipeline
     from fer_tools.run import find
 
+    paths.checkout("fer run")
     pipeline.interruptible()
     if options.resume is not None:
         if options.preset or options.data or options.given or options.reuse:

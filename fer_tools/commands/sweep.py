@@ -19,8 +19,9 @@ def add(commands: Any) -> None:
 
 def action(options: Any) -> int:
     """Train what is not done yet."""
-    from fer_tools import pipeline
+    from fer_tools import paths, pipeline
     from fer_tools.study import sweep
 
+    paths.checkout("fer sweep")
     pipeline.interruptible()
     return 1 if sweep.sweep(options.study, options.jobs, options.scheduler) else 0

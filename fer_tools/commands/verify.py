@@ -17,10 +17,11 @@ def add(commands: Any) -> None:
 
 def action(options: Any) -> int:
     """Print what differs and the verdict."""
-    from fer_tools import pipeline
+    from fer_tools import paths, pipeline
     from fer_tools.checks import verify
     from fer_tools.run import find
 
+    paths.checkout("fer verify")
     pipeline.interruptible()
     verdict = verify.verify(find.open_run(options.run))
     print(verdict)

@@ -28,6 +28,7 @@ from fer_lib.files import (
     write_json,
     write_text,
 )
+from fer_tools.paths import in_checkout
 from fer_tools.report import numbers, values
 from fer_tools.run.edges import Edge
 from fer_tools.run.run import Run
@@ -109,6 +110,9 @@ def edges(run: Run) -> Iterator[Edge]:
     for name, path in paths.items():
         yield Edge.of_file(sha256_if_there(path), outputs[name], name, "fer report", "was built", gone)
     if run.excerpt:
+        return
+    if not in_checkout():
+        yield Edge("report", source, "unknown", "only a checkout has text and templates to compare with")
         return
     same, reason = False, "the report was built from different files"
     try:
