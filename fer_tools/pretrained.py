@@ -12,7 +12,7 @@ PUBLIC_BEST = 0.7775  # test accuracy of the best public solution of the assignm
 
 
 def path(name: str = NAME) -> Path:
-    """Where the weights are; the same name with .json holds what was measured, with .md the model card."""
+    """Return where the weights are; the same name with .json holds what was measured, with .md the model card."""
     return Path(models.__file__).with_name(f"{name}.keras")
 
 
@@ -22,7 +22,7 @@ def facts(name: str = NAME) -> dict[str, Any]:
 
 
 def curve(content: dict[str, Any]) -> Any:
-    """Draw validation accuracy against minutes of training, a line a seed, as a matplotlib Figure.
+    """Draw validation accuracy against minutes of training, one line per seed, as a matplotlib Figure.
 
     An epoch counts as long as the mean epoch of the network shipped.
     """

@@ -32,7 +32,7 @@ class Stage:
     resumes : bool
         Whether an interrupted execution goes on from checkpoints.
     files : callable
-        Gives, for its parameters, the files outside the run that it reads, by name.
+        Returns the files outside the run that the stage reads, by name, from its parameters.
     """
 
     notebook: str

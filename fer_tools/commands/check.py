@@ -12,7 +12,7 @@ def add(commands: Any) -> None:
         "check",
         help="find what is stale, altered or missing in a run (default: the newest)",
         description="Go the way from the report of a run back to its data and name every edge: ok, stale "
-        "(code, parameters, data or environment are others now), altered (not what was written) or missing. "
+        "(code, parameters, data or environment have changed), altered (not what was written) or missing. "
         "Exit code 2 if any is not ok.",
     )
     parser.add_argument("run", nargs="?", metavar="RUN")

@@ -164,9 +164,7 @@ def _check_config(path: Path, config: Any) -> None:
         name, own = entry["class_name"], entry.get("config")
         ours = _is_ours(entry)
         if not ours and not _is_of_keras(entry):
-            raise refused(
-                path, f"layer or object {str(name)[:60]!r}, of which networks for faces are not made"
-            )
+            raise refused(path, f"layer or object {str(name)[:60]!r} is not among those allowed here")
         if isinstance(own, dict) and (ours or name in LAYERS):
             estimate.add(name, _checked_sizes(path, name, own), _checked_shape(path, name, own))
             if estimate.is_absurd:

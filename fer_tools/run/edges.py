@@ -138,7 +138,7 @@ def _chosen_model(outputs: dict[str, str]) -> Iterator[Edge]:
 
 
 def _data_of_stages(document: dict[str, Any], stages: dict[str, Any]) -> Iterator[Edge]:
-    """All stages that draw from the data have to draw the same."""
+    """Compare the data of the stages that draw from them: all have to draw the same."""
     drawing = [name for name in stages if issubclass(STAGES[name].parameters, Data)]
     shared = sorted(f.name for f in fields(Data) if f.name != "run")  # which is not kept
     given = [document["parameters"].get(name, {}) for name in drawing]

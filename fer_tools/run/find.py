@@ -1,4 +1,4 @@
-"""Runs are made here, and found by name or by what they hold."""
+"""Make runs, and find them by name or by what they hold."""
 
 import os
 import re
@@ -35,7 +35,7 @@ def create(label: str) -> Run:
 
 
 def _made(path: Path) -> bool:
-    """Make a directory, or say that somebody else was quicker."""
+    """Make a directory; return False where there is one already."""
     try:
         path.mkdir()
     except FileExistsError:
@@ -98,7 +98,7 @@ def _document(run: Run) -> dict[str, Any]:
 
 
 def all_runs() -> list[tuple[Run, dict[str, Any]]]:
-    """All runs of the results folder and their run.json, newest first.
+    """Return all runs of the results folder and their run.json, newest first.
 
     Each is read once, for there may be thousands. What cannot be opened is named and passed over.
     """

@@ -133,16 +133,22 @@ def _imported(source: str, key: str, model: str | None, root: Path) -> Iterator[
     for module, names in _statements(source, key):
         if not module or not ((root / module[0]).is_dir() or (root / f"{module[0]}.py").is_file()):
             continue  # somebody else's package
-        *above, target = _way(root, module, key)
-        yield from (path for path in (*above, target) if path)
+        way = _way(root, module, key)
+        yield from filter(None, way)
         for name in names:
-            below = [path for path in _files(root, (*module, name)) if path.exists()]
-            if below and (target is None or target.name == "__init__.py"):
-                yield from (path for path in below if path.is_file())
-            elif name != "*" and (target is None or name not in _bound(target.read_text(encoding="utf-8"))):
-                raise _lost(key, f"{'.'.join(module)}.{name}")
-    if key == NETWORKS and model and (root / "fer_lib" / "models" / f"{model}.py").is_file():
-        yield root / "fer_lib" / "models" / f"{model}.py"
+            yield from _item(root, module, way[-1], name, key)
+    if key == NETWORKS and model and (network := (root / NETWORKS).with_name(f"{model}.py")).is_file():
+        yield network
+
+
+def _item(root: Path, module: tuple[str, ...], file: Path | None, name: str, key: str) -> list[Path]:
+    """Return the files behind a name imported from a module, whose own is `file`: none if it is no module."""
+    below = [path for path in _files(root, (*module, name)) if path.exists()]
+    if below and (file is None or file.name == "__init__.py"):
+        return [path for path in below if path.is_file()]
+    if name != "*" and (file is None or name not in _bound(file.read_text(encoding="utf-8"))):
+        raise _lost(key, f"{'.'.join(module)}.{name}")
+    return []
 
 
 @lru_cache(maxsize=256)

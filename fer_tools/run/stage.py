@@ -44,7 +44,7 @@ class OpenStage(Run):
         write_json(self.path / "metrics.json", self.metrics | new)
 
     def keep(self, *paths: Path) -> None:
-        """Count files as written by the open stage: their digests are recorded when it closes."""
+        """Count files as written by this stage: `finish` records their digests."""
         self._written.update(paths)
 
     def save_figure(self, name: str, figure: Any) -> Any:
@@ -72,7 +72,7 @@ class OpenStage(Run):
         print(f"epoch {epoch} is kept as {self.model_path.name}")
 
     def finish(self) -> None:
-        """Close the stage: its outputs with their digests, and how long it took."""
+        """Close the stage, and record its outputs with their digests, and how long it took."""
         outputs = {self.key(path): sha256_of_file(path) for path in sorted(self._written)}
         outputs["metrics.json"] = self.metrics_digest(self.stage)
         begun = self.document["stages"][self.stage]
