@@ -12,7 +12,7 @@ PUBLIC_BEST = 0.7775  # test accuracy of the best public solution of the assignm
 
 
 def path(name: str = NAME) -> Path:
-    """Return where the weights are; the same name with .json holds what was measured, with .md the model card."""
+    """Return where the weights are; beside them .json holds what was measured, .md the model card."""
     return Path(models.__file__).with_name(f"{name}.keras")
 
 
