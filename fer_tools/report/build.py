@@ -47,17 +47,20 @@ _PANDOC = {
 def build(run_dir: str | Path, source: str | Path = SOURCE) -> dict[str, Path]:
     """Write report.html, report.pdf and report.tex into a run directory, unless they are up to date.
 
-    Up to date means by content: report.json in the run directory holds one digest over everything that
+    They are up to date by content: report.json in the run directory holds one digest of everything that
     enters the report, and the digests of the three files. Equal inputs give equal bytes.
 
     Parameters
     ----------
-    run_dir : run directory with run.json, metrics.json, figures/ and tables/.
-    source : the text; templates, filter and references are always those of the repository.
+    run_dir : str or Path
+        Run directory with run.json, metrics.json, figures/ and tables/.
+    source : str or Path
+        The text in Markdown; templates, filter and references are always those of the repository.
 
     Returns
     -------
-    {"html": path, "pdf": path, "tex": path}
+    dict
+        {"html": path, "pdf": path, "tex": path}
 
     Raises
     ------
@@ -73,9 +76,9 @@ def build(run_dir: str | Path, source: str | Path = SOURCE) -> dict[str, Path]:
         return paths
 
     with ThreadPoolExecutor() as pool:
-        written = {name: pool.submit(_pandoc, name, source, run_dir, data) for name in _PANDOC}
+        written = {name: pool.submit(convert, name, source, run_dir, data) for name in _PANDOC}
         texts = {name: future.result() for name, future in written.items()}
-    pdf = _compile(texts["typ"], run_dir)
+    pdf = compile_pdf(texts["typ"], run_dir)
 
     write_text(paths["html"], texts["html"])
     write_text(paths["tex"], texts["tex"])
@@ -123,7 +126,7 @@ def edges(run: Run) -> Iterator[Edge]:
 
 
 def _digest(run_dir: Path, source: Path, data: Mapping[str, Any]) -> str:
-    """Digest of all that enters the report: data, figures, text, templates, this package, pandoc, typst."""
+    """Return the digest of what enters the report: data, figures, text, templates, this package, tools."""
     names = [f"figures/{name}.{kind}" for name in data["figures"] for kind in ("svg", "pdf")]
     try:
         code = sorted(Path(__file__).parent.glob("*.py"))
@@ -144,8 +147,22 @@ def _up_to_date(record: Path, inputs: str, paths: Mapping[str, Path]) -> bool:
     return content == {"inputs": inputs, "outputs": outputs}
 
 
-def _pandoc(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> str:
-    """Convert the text to "html", "tex" or "typ"; the filter reads the data on its standard input."""
+def convert(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> str:
+    """Return the report in one of pandoc's formats.
+
+    Parameters
+    ----------
+    name : {"html", "tex", "typ"}
+    source, run_dir : Path
+        As in `build`.
+    data : dict
+        Of `fer_tools.report.values.read`.
+
+    Raises
+    ------
+    UsageError
+        If the text cites what the run does not have.
+    """
     import pypandoc
 
     def link(figure: str) -> str:
@@ -161,10 +178,11 @@ def _pandoc(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> 
     content = numbers.prepared(data, text) | {"figures": {figure: link(figure) for figure in data["figures"]}}
     process = subprocess.run(
         command,
-        input=json.dumps(content, ensure_ascii=False).encode(errors="replace"),  # half characters in names
+        # The filter reads it. In names there may be halves of characters.
+        input=json.dumps(content, ensure_ascii=False).encode(errors="replace"),
         capture_output=True,
         cwd=SOURCE.parent,
-        env={**os.environ, "LC_ALL": "C"},  # names of months
+        env={**os.environ, "LC_ALL": "C"},  # which letters are small, to Lua
         check=False,
     )
     if process.returncode:
@@ -173,7 +191,7 @@ def _pandoc(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> 
 
 
 def _explain(stderr: str, source: Path, data: Mapping[str, Any]) -> str:
-    """One line that names what could not be resolved, and where it is cited."""
+    """Return one line that names what could not be resolved, and where it is cited."""
     if missing := re.search(r"Citeproc: citation (\S+) not found", stderr):
         token, section = f"@{missing[1]}", None
         message = f'reference "@{missing[1]}" is not in references.bib'
@@ -193,11 +211,16 @@ def _explain(stderr: str, source: Path, data: Mapping[str, Any]) -> str:
     return " ".join(f"{source.name}{where}: {message}{hint}".split())
 
 
-def _compile(markup: str, run_dir: Path) -> bytes:
+def compile_pdf(markup: str, run_dir: Path) -> bytes:
     """Compile typst markup to the bytes of a PDF; the run directory is all that it may read.
 
     The PDF is accessible (PDF/UA-1) unless a text has characters that no font of typst shows; then it is
     merely tagged.
+
+    Raises
+    ------
+    UsageError
+        If typst cannot: a figure is no picture, for example.
     """
     import typst
 

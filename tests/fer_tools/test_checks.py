@@ -23,7 +23,7 @@ from fer_tools.run.stage import KEEPS_NOTEBOOK, begin, keep_notebook
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory) -> Path:
-    """Give figures and tables."""
+    """Return figures and tables."""
     assert set(synthetic_tables()) | {"predictions"} == {
         name for names in TABLES_OF.values() for name in names
     }
@@ -32,7 +32,7 @@ def template(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def original(template, make_face_folder, tmp_path_factory) -> Iterator[Run]:
-    """Give a run with its report; do not write into it."""
+    """Return a run with its report; do not write into it."""
     folder = tmp_path_factory.mktemp("original")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_RESULTS", str(folder / "results"))
@@ -44,7 +44,7 @@ def original(template, make_face_folder, tmp_path_factory) -> Iterator[Run]:
 
 @pytest.fixture
 def run(original, tmp_path, monkeypatch) -> Run:
-    """Give a copy of a run with its report, and of its data."""
+    """Return a copy of a run with its report, and of its data."""
     folder = tmp_path / "results"
     shutil.copytree(original.path.parent, folder)
     monkeypatch.setenv("FER_RESULTS", str(folder))

@@ -234,7 +234,7 @@ def test_made_up_archives(sandbox: Path, members: list, method: int, sizes: tupl
 
 @pytest.fixture
 def bundled(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a small data/bundled; its files may be written."""
+    """Return a small data/bundled; its files may be written."""
     folder = sandbox / "root" / "data" / "bundled"
     folder.mkdir(parents=True)
     monkeypatch.setattr(load, "ROOT", sandbox / "root")

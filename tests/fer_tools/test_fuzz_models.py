@@ -102,7 +102,7 @@ def _archive(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> byt
 
 @pytest.fixture(scope="module")
 def honest() -> list[bytes | dict[str, bytes]]:
-    """Give real models: the members of the archive of the reference run, and a file of Keras 2."""
+    """Return real models: the members of the archive of the reference run, and a file of Keras 2."""
     with zipfile.ZipFile(paths.ROOT / "results" / "reference" / "model.keras") as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     return [members, (paths.ROOT / "tests" / "references" / "keras2.h5").read_bytes()]
@@ -110,7 +110,7 @@ def honest() -> list[bytes | dict[str, bytes]]:
 
 @st.composite
 def altered_model(draw: st.DrawFn, honest: list) -> bytes:
-    """Give a model file, some of it changed: bytes, configuration, weights, members."""
+    """Return a model file, some of it changed: bytes, configuration, weights, members."""
     members, old = honest
     what = draw(st.sampled_from(["bytes", "config", "config", "weights", "metadata", "members", "old"]))
     damage, keep = draw(DAMAGE), draw(KEEP)

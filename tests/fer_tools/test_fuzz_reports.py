@@ -132,7 +132,7 @@ def test_texts_of_reports(sandbox: Path):
             text = text[:at] + hostile(chance) + text[at + chance.choice([0, 0, 1, 30]) :]
         (sandbox / "text.md").write_text(text, encoding="utf-8", errors="replace")
         try:
-            build._pandoc("html", sandbox / "text.md", run, data)
+            build.convert("html", sandbox / "text.md", run, data)
             COUNTS["texts of reports", "answered"] += 1
         except UsageError as error:
             assert str(error) and "\n" not in str(error), (seed, text)

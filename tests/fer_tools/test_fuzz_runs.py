@@ -18,7 +18,7 @@ from synthetic import make_run, synthetic_run
 from fer_lib import evaluation, files, models, overfitting
 from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_lib.files import UsageError
-from fer_tools import checking, commands, pipeline
+from fer_tools import checking, commands
 from fer_tools.report import build
 from fer_tools.run import provenance
 from fer_tools.run.run import Run
@@ -98,7 +98,7 @@ def test_parameter_cells(stage: str, values: dict):
 
 @pytest.fixture(scope="module")
 def finished(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Give a run that is done, without having executed a notebook; do not write into it."""
+    """Return a run that is done, without having executed a notebook; do not write into it."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_RESULTS", str(folder / "results"))
@@ -110,7 +110,7 @@ def finished(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes long and does not depend on the files of a run; no notebook, no pandoc."""
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise UsageError("not executed")
 
     environment, code = provenance.versions(), {}
@@ -123,9 +123,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "code_digest", digest)
     monkeypatch.setattr(provenance, "versions", lambda: environment)
     monkeypatch.setattr(provenance, "git_state", lambda: {"commit": None, "dirty": None})
-    monkeypatch.setattr(pipeline, "_execute_stage", refuse)
-    monkeypatch.setattr(build, "_pandoc", lambda *_: "text")
-    monkeypatch.setattr(build, "_compile", lambda *_: b"pdf")
+    monkeypatch.setattr("papermill.execute_notebook", refuse)
+    monkeypatch.setattr(build, "convert", lambda *_: "text")
+    monkeypatch.setattr(build, "compile_pdf", lambda *_: b"pdf")
     networks = models.names()
     monkeypatch.setattr(models, "names", lambda: networks)
 

@@ -20,19 +20,19 @@ from fer_tools.report import build, numbers, values
 
 @pytest.fixture(scope="session")
 def template_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give one synthetic run without a report; do not write into it."""
+    """Return one synthetic run without a report; do not write into it."""
     return synthetic_run(tmp_path_factory.mktemp("template") / NAME)
 
 
 @pytest.fixture
 def run_dir(template_run: Path, tmp_path: Path) -> Path:
-    """Give a copy of the synthetic run, in a path with a blank and a letter beyond ASCII."""
+    """Return a copy of the synthetic run, in a path with a blank and a letter beyond ASCII."""
     return Path(shutil.copytree(template_run, tmp_path / "Läufe und mehr" / NAME))
 
 
 @pytest.fixture(scope="session")
 def built(template_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Give a built report; do not write into it."""
+    """Return a built report; do not write into it."""
     return build.build(shutil.copytree(template_run, tmp_path_factory.mktemp("built") / NAME))
 
 
@@ -69,7 +69,7 @@ def small(tmp_path: Path, body: str) -> Path:
 
 def as_html(run_dir: Path, source: Path = build.SOURCE) -> str:
     """Convert to HTML only, which is all that many a test needs."""
-    return build._pandoc("html", source, run_dir, values.read(run_dir))
+    return build.convert("html", source, run_dir, values.read(run_dir))
 
 
 # ------------------------------------------------------------------------------------------------ the report
@@ -473,8 +473,8 @@ def test_name_and_time_of_the_run_stand_in_the_html_alone(built: dict[str, Path]
 
 def test_nothing_is_rebuilt_without_a_change(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(build, "_pandoc", lambda *args: calls.append(args[0]) or "text")
-    monkeypatch.setattr(build, "_compile", lambda *args: b"PDF")
+    monkeypatch.setattr(build, "convert", lambda *args: calls.append(args[0]) or "text")
+    monkeypatch.setattr(build, "compile_pdf", lambda *args: b"PDF")
 
     def builds() -> bool:
         calls.clear()

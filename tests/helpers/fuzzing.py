@@ -114,7 +114,7 @@ def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture(scope="module", autouse=True)
 def summary(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Say how many inputs there were, and what came of them."""
+    """Print how many inputs there were, and what came of them."""
     yield
     manager = request.config.pluginmanager.getplugin("capturemanager")
     with manager.global_and_fixture_disabled():
@@ -143,7 +143,7 @@ def watched() -> Iterator[None]:
 
 
 def answer(target: str, action: Callable, *arguments: Any, count: bool = True) -> Any:
-    """Give the answer, or None where it is refused in one line; an input of several actions counts once."""
+    """Return the answer, or None where it is refused in one line; an input of several actions counts once."""
     try:
         with watched():
             found = action(*arguments)
@@ -201,7 +201,7 @@ def damaged(content: bytes, damage: list[tuple[float, bytes, int]], keep: float 
 
 
 def places(value: Any, prefix: tuple = ()) -> Iterator[tuple]:
-    """Give the way to every entry of a JSON document."""
+    """Return the way to every entry of a JSON document."""
     entries = (
         value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     )
@@ -212,7 +212,7 @@ def places(value: Any, prefix: tuple = ()) -> Iterator[tuple]:
 
 @st.composite
 def edited(draw: st.DrawFn, document: Any) -> Any:
-    """Give a JSON document with some entries replaced, removed or added."""
+    """Return a JSON document with some entries replaced, removed or added."""
     document = json.loads(json.dumps(document))
     for _ in range(draw(st.integers(0, 4))):
         ways = sorted(places(document), key=repr)
@@ -234,7 +234,7 @@ def edited(draw: st.DrawFn, document: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder of a few faces, a CSV and an archive of it; do not write into them."""
+    """Return a folder of a few faces, a CSV and an archive of it; do not write into them."""
     folder = tmp_path_factory.mktemp("small")
     counts = dict.fromkeys(DEFAULT_CLASSES, 2)
     make_csv(folder / "icml_face_data.csv", make_folder(folder / "faces", counts))

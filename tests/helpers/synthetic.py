@@ -227,7 +227,7 @@ def write_json(path: Path, value: dict) -> None:
 
 
 def predictions(hits: str) -> str:
-    """Give predictions.csv of a test set of happy faces: `+` is right, `-` is wrong."""
+    """Return predictions.csv of a test set of happy faces: `+` is right, `-` is wrong."""
     lines = [f"f{i},happy,{'happy' if hit == '+' else 'neutral'}" for i, hit in enumerate(hits)]
     return "\n".join(["name,label,predicted", *lines]) + "\n"
 
