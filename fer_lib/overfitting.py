@@ -78,20 +78,7 @@ def find_onset(val_loss: np.ndarray, window: int = 5, patience: int = 5, min_del
     UsageError
         If there is no epoch, a loss that is not finite, or a parameter out of range.
     """
-    loss = _numbers(val_loss, "validation loss")
-    if loss.ndim != 1 or not len(loss):
-        raise UsageError("validation loss: no epochs; train at least one epoch first")
-    if not np.isfinite(loss).all():
-        epoch = int(np.argmin(np.isfinite(loss))) + 1
-        raise UsageError(
-            f"validation loss of epoch {epoch}: {loss[epoch - 1]} is not a finite number (training has "
-            "diverged); lower the learning rate and train again"
-        )
-    if patience < 1:
-        raise UsageError(f"patience: {patience} is out of range; take at least 1 epoch")
-    if not 0 <= min_delta < np.inf:
-        raise UsageError(f"min_delta: {min_delta} is out of range; take 0 or more")
-
+    loss = _checked(val_loss, patience, min_delta)
     smoothed = smooth(loss, window)
     bottom = float(smoothed.min())
     # Noise of standard deviation s has second differences of s times the root of six; their median
@@ -137,6 +124,23 @@ def find_onset(val_loss: np.ndarray, window: int = 5, patience: int = 5, min_del
         )
     sentence += f"; the model of epoch {best + 1} is kept."
     return Onset(found, None if onset is None else onset + 1, best + 1, smoothed, scatter, rule, sentence)
+
+
+def _checked(val_loss: Any, patience: int, min_delta: float) -> np.ndarray:
+    loss = _numbers(val_loss, "validation loss")
+    if loss.ndim != 1 or not len(loss):
+        raise UsageError("validation loss: no epochs; train at least one epoch first")
+    if not np.isfinite(loss).all():
+        epoch = int(np.argmin(np.isfinite(loss))) + 1
+        raise UsageError(
+            f"validation loss of epoch {epoch}: {loss[epoch - 1]} is not a finite number (training has "
+            "diverged); lower the learning rate and train again"
+        )
+    if patience < 1:
+        raise UsageError(f"patience: {patience} is out of range; take at least 1 epoch")
+    if not 0 <= min_delta < np.inf:
+        raise UsageError(f"min_delta: {min_delta} is out of range; take 0 or more")
+    return loss
 
 
 def gap(history: Mapping[str, Any]) -> np.ndarray:

@@ -170,7 +170,7 @@ def fit(
 
     class EpochEnd(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            _key_random_layers(model, seed, epoch)
+            key_random_layers(model, seed, epoch)
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             nonlocal clock
@@ -222,7 +222,7 @@ def _averaged_weights(model: Any) -> Iterator[None]:
         variable.assign(weight)
 
 
-def _key_random_layers(model: Any, seed: int, epoch: int) -> None:
+def key_random_layers(model: Any, seed: int, epoch: int) -> None:
     """Start the stream of every random layer, dropout and augmentation, at (seed and place, epoch)."""
     states = [variable for variable in model.variables if "seed_generator_state" in variable.path]
     for place, state in enumerate(states):

@@ -104,12 +104,12 @@ def execute(run: Run, stages: Collection[str] = ()) -> None:
     with exclusive(run.path), ExitStack() as settings:
         for name in THREADS if isinstance(threads, int) else ():
             settings.enter_context(environment(name, str(threads)))
-        _tidy(run)
+        tidy(run)
         try:
             _execute_stages(run, stages or run.stages)
         finally:  # at Ctrl-C a kernel is ended wherever it is
             with suppress(UsageError, OSError):
-                _tidy(run, patience=10)
+                tidy(run, patience=10)
 
 
 def _execute_stages(run: Run, stages: Collection[str]) -> None:
@@ -121,11 +121,11 @@ def _execute_stages(run: Run, stages: Collection[str]) -> None:
             continue
         print(f"{label:<24} …", flush=True)
         clock = time.perf_counter()
-        _execute_stage(run, stage)
+        execute_stage(run, stage)
         print(f"{label:<24} {time.perf_counter() - clock:.0f} s", flush=True)
 
 
-def _tidy(run: Run, patience: float = 60) -> None:
+def tidy(run: Run, patience: float = 60) -> None:
     """Remove temporary files of a killed kernel.
 
     If only its parent was killed, it may keep writing for some seconds: this waits for it. As long as it
@@ -145,7 +145,8 @@ def _tidy(run: Run, patience: float = 60) -> None:
     remove_leftovers(run.path, run.model_path)
 
 
-def _execute_stage(run: Run, stage: str) -> None:
+def execute_stage(run: Run, stage: str) -> None:
+    """Execute the notebook of a stage, and keep what it was executed as."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config

@@ -42,37 +42,42 @@ def resolve(data: Data) -> Source:
         return data
     if data == "bundled":
         return Bundled(ROOT / "data" / "bundled")
-    if data == "fer2013":
-        places = [
-            os.environ.get("FER2013_DIR", ""),
-            ROOT / "data/fer2013",
-            ROOT.parent / "shared/data/fer2013",
-        ]
-        found = [Path(place) for place in places if place and Path(place).exists()]
-        if not found:
-            raise UsageError(
-                "fer2013: not on this machine; run `fer data fetch`, or set FER2013_DIR to its folder"
-            )
-        data = found[0]
-    path = Path(data).expanduser()
+    path = _fer2013() if data == "fer2013" else Path(data).expanduser()
     if not os.path.exists(path):  # Path.exists raises at names that are too long
         raise UsageError(f"{path}: no such file or folder; give bundled, fer2013 or the path of a data set")
-    source = find(path)
-    if source is None and path.is_dir():
-        try:
-            inside = sorted(child for child in path.iterdir() if child.is_dir() and child.name[0] != ".")
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-        sources = [found for child in inside if (found := find(child))]
-        if len(sources) > 1:
-            raise UsageError(f"{path}: holds several data sets; name one, such as {sources[0].path}")
-        source = sources[0] if sources else None
+    source = find(path) or _inside(path)
     if source is None:
         raise UsageError(
             f"{path}: no data set found; expected the folders train/<class>/ and test/<class>/, "
             "icml_face_data.csv, fer2013.csv, or a zip of such folders"
         )
     return source
+
+
+def _fer2013() -> Path:
+    places = [
+        os.environ.get("FER2013_DIR", ""),
+        ROOT / "data/fer2013",
+        ROOT.parent / "shared/data/fer2013",
+    ]
+    for place in places:
+        if place and Path(place).exists():
+            return Path(place).expanduser()
+    raise UsageError("fer2013: not on this machine; run `fer data fetch`, or set FER2013_DIR to its folder")
+
+
+def _inside(path: Path) -> Source | None:
+    """Return the one data set in the folders of a folder, if there is one."""
+    if not path.is_dir():
+        return None
+    try:
+        inside = sorted(child for child in path.iterdir() if child.is_dir() and child.name[0] != ".")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    sources = [found for child in inside if (found := find(child))]
+    if len(sources) > 1:
+        raise UsageError(f"{path}: holds several data sets; name one, such as {sources[0].path}")
+    return sources[0] if sources else None
 
 
 def describe(data: Data) -> str:

@@ -62,7 +62,8 @@ def open_run(name: str | Path) -> Run:
     )
 
 
-_OPTIONAL = {  # of a stage
+_RUN = {"name": str, "created": int, "parameters": dict, "stages": dict}  # what run.json has at least
+_STAGE = {  # what a stage of it may have
     "inputs": dict,
     "outputs": dict,
     "replaces": list,
@@ -78,23 +79,28 @@ def _document(run: Run) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{run.path}: not a run (it has no run.json); see `fer list`")
     document = read_json(path)
-    kinds = {"name": str, "created": int, "parameters": dict, "stages": dict}
-    for key, kind in kinds.items():
+    for key, kind in _RUN.items():
         if not isinstance(document, dict) or not isinstance(document.get(key), kind):
             raise UsageError(f"{path}: not a run ({key!r} is missing or of the wrong kind); start a new run")
     for entry in [*document["parameters"].values(), *document["stages"].values()]:
         if not isinstance(entry, dict):
             raise UsageError(f"{path}: not a run ({entry!r} in place of an object); start a new run")
     for name, entry in document["stages"].items():
-        kinds = {"status": str} | ({"outputs": dict} if entry.get("status") == "done" else {})
-        kinds |= {key: kind for key, kind in _OPTIONAL.items() if key in entry}
-        for key, kind in kinds.items():
-            if not isinstance(entry.get(key), kind):
-                raise UsageError(f"{path}: not a run (stage {name!r} without {key}); start a new run")
-        texts = all(isinstance(key, str) for key in entry.get("replaces", []))
-        if not texts or not isinstance(entry.get("inputs", {}).get("environment", {}), dict):
-            raise UsageError(f"{path}: not a run (stage {name!r} of the wrong kind); start a new run")
+        if wrong := _wrong(entry):
+            raise UsageError(f"{path}: not a run (stage {name!r} {wrong}); start a new run")
     return document
+
+
+def _wrong(entry: dict[str, Any]) -> str:
+    """Say what is wrong with a stage of run.json; nothing if it is one."""
+    kinds = {"status": str} | ({"outputs": dict} if entry.get("status") == "done" else {})
+    kinds |= {key: kind for key, kind in _STAGE.items() if key in entry}
+    for key, kind in kinds.items():
+        if not isinstance(entry.get(key), kind):
+            return f"without {key}"
+    texts = all(isinstance(key, str) for key in entry.get("replaces", []))
+    whole = texts and isinstance(entry.get("inputs", {}).get("environment", {}), dict)
+    return "" if whole else "of the wrong kind"
 
 
 def all_runs() -> list[tuple[Run, dict[str, Any]]]:

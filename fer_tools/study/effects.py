@@ -131,7 +131,9 @@ def what_mattered(table: "pd.DataFrame") -> "pd.DataFrame":
 
     groups = {name: grouped(table, name) for name in varied(table)}
     spread = _over_seeds(table)
-    found = [{"parameter": k} | _difference(each, *spread) for k, each in groups.items() if len(each) > 1]
+    found = [
+        {"parameter": k} | tested_difference(each, *spread) for k, each in groups.items() if len(each) > 1
+    ]
     columns = ["parameter", "values", "best", "worst", "difference", "spread", "p", "verdict"]
     ranked = pd.DataFrame(found, columns=columns).sort_values(
         "difference", ascending=False, ignore_index=True
@@ -151,7 +153,8 @@ def _over_seeds(table: "pd.DataFrame") -> tuple[float, int]:
     return (float(np.sqrt(squares / degrees)) if degrees else np.nan), degrees
 
 
-def _difference(groups: list[tuple[Any, np.ndarray]], spread: float, degrees: int) -> dict[str, Any]:
+def tested_difference(groups: list[tuple[Any, np.ndarray]], spread: float, degrees: int) -> dict[str, Any]:
+    """Return the row of `what_mattered` for one parameter: best and worst value, difference, p."""
     means = [accuracies.mean() for _, accuracies in groups]
     difference = max(means) - min(means)
     noise = _luck([len(accuracies) for _, accuracies in groups], degrees)
@@ -199,7 +202,7 @@ def crossed(table: "pd.DataFrame") -> list[tuple[str, str]]:
 
 
 def interaction(table: "pd.DataFrame", a: str, b: str) -> dict[str, str]:
-    """Say whether what a parameter does depends on the value of another, or on luck alone.
+    """Return, as a sentence, whether the effect of a parameter depends on the value of another.
 
     Were the two independent, each mean would be the sum of a row's and a column's effect. The largest
     deviation from such sums is compared with those that the spread over seeds makes by chance (simulated).

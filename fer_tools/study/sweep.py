@@ -69,7 +69,7 @@ def sweep(path: str | Path, jobs: int | None = None, scheduler: str | None = Non
             progress.done = progress.total - waiting
             if waiting:
                 shutil.rmtree(starts, ignore_errors=True)
-                with _cluster(waiting, jobs, scheduler) as client:
+                with cluster(waiting, jobs, scheduler) as client:
                     _work_off(client, results, progress)
                 shutil.rmtree(starts, ignore_errors=True)
             _show(progress, results)
@@ -149,7 +149,7 @@ def _stop_all(client: Any, futures: list[Any], sweep_id: str) -> None:
 
 
 @contextmanager
-def _cluster(points: int, jobs: int | None, scheduler: str | None) -> Iterator[Any]:
+def cluster(points: int, jobs: int | None, scheduler: str | None) -> Iterator[Any]:
     """Connect to a scheduler, or start one with workers on this machine."""
     import distributed  # noqa: F401  (makes its loggers)
 

@@ -217,7 +217,7 @@ def test_every_random_layer_of_the_assignment_is_keyed():
     random = ("random_flip", "random_rotation", "random_zoom", "dropout", "dropout_1")
 
     def states(seed, epoch):
-        training._key_random_layers(model, seed, epoch)
+        training.key_random_layers(model, seed, epoch)
         variables = [v for v in model.variables if "seed_generator_state" in v.path]
         assert len(variables) == len(random)
         return [tuple(np.asarray(v).tolist()) for v in variables]
@@ -232,7 +232,7 @@ def test_random_layers_draw_by_seed_and_epoch(faces):
     model = small_model()
 
     def drawn(seed, epoch):
-        training._key_random_layers(model, seed, epoch)
+        training.key_random_layers(model, seed, epoch)
         return np.asarray(model(faces[0], training=True)).tobytes()
 
     several = {key: drawn(*key) for key in [(0, 0), (0, 1), (1, 0), (1, 1), (2**31 - 1, 9_999)]}
@@ -349,7 +349,7 @@ def test_without_averaging_and_recalibration_it_trains_the_plain_way(tmp_path, f
     images, labels = faces[0][:30], faces[1][:30]
     ours, plain = small_model(weight_average=0), small_model(weight_average=0)
     fit(tmp_path, faces, epochs=1, model=ours, recalibration_images=0)
-    training._key_random_layers(plain, 0, 0)
+    training.key_random_layers(plain, 0, 0)
     plain.fit(training.batches(images, labels, 8, 0, range(1)), steps_per_epoch=4, verbose=0)
     for a, b in zip(ours.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)

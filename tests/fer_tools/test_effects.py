@@ -85,7 +85,7 @@ def test_the_simulated_range_is_tukey_s():
         (2, np.array([0.7, 0.74, 0.72])),
     ]
     within = np.concatenate([values - values.mean() for _, values in groups])
-    found = effects._difference(groups, np.sqrt((within**2).sum() / 6), 6)
+    found = effects.tested_difference(groups, np.sqrt((within**2).sum() / 6), 6)
     q = found["difference"] / found["spread"] * np.sqrt(3)
     assert found["p"] == pytest.approx(stats.studentized_range.sf(q, 3, 6), abs=0.01)
     assert (found["best"], found["worst"]) == (1, 0)

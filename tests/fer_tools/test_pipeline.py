@@ -27,7 +27,10 @@ from fer_tools.run import find
 from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import Run
 
-OF_THE_SOURCE = {"data.source", "data.digest", "data.verdict", "data.verdict_detail", "test.source"}
+OF_THE_SOURCE = {
+    *("data.source", "data.digest", "data.verdict", "data.verdict_detail"),
+    *("test.source", "test.verdict"),
+}
 
 
 @dataclass
@@ -241,7 +244,7 @@ def test_a_run_keeps_its_number_of_threads(pair):
         seen.append(subprocess.check_output([sys.executable, "-c", code], text=True).strip())
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "_execute_stage", look)
+        patch.setattr(pipeline, "execute_stage", look)
         patch.setattr(pipeline, "stale_reason", lambda run, stage: "to be executed")
         patch.setenv("TF_NUM_INTRAOP_THREADS", "2")
         pipeline.execute(pair.whole, ["training", "overfitting"])
@@ -273,7 +276,7 @@ def test_an_orphaned_kernel_is_waited_for_before_its_temporary_files_are_removed
         assert orphan.poll() is not None and not half_written.exists()
     with kernel(1000) as orphan:
         with pytest.raises(UsageError, match="still at work"):
-            pipeline._tidy(run, 0.5)
+            pipeline.tidy(run, 0.5)
         orphan.kill()
 
 
@@ -292,7 +295,7 @@ def test_what_an_interrupted_kernel_had_begun_to_write_is_removed_at_once(pair, 
 
     started: list[subprocess.Popen] = []
     monkeypatch.setattr(pipeline, "stale_reason", lambda run, stage: "to be executed")
-    monkeypatch.setattr(pipeline, "_execute_stage", interrupted)
+    monkeypatch.setattr(pipeline, "execute_stage", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pipeline.execute(run, ["training"])
     assert started[0].wait() == 0 and not half_written.exists()

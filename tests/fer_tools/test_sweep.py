@@ -159,7 +159,7 @@ def dask(*arguments: object) -> subprocess.Popen:
 
 
 def trains(results: Path) -> bool:
-    """Tell whether a run of the folder is in the midst of its training."""
+    """Return whether a run of the folder is in the midst of its training."""
     files = results.glob("*_timestamp_*/run.json")
     stages = [read_json(file)["stages"].get("training", {}) for file in files]
     return any(stage.get("status") == "running" for stage in stages)
@@ -263,7 +263,7 @@ def kernel_of_seed(results: Path, seed: int, process: subprocess.Popen) -> int |
 
 def test_runs_that_are_done_are_known_without_a_worker(cluster, monkeypatch, capsys):
     monkeypatch.setenv("FER_RESULTS", str(cluster.results))
-    monkeypatch.setattr(sweep, "_cluster", lambda *_: pytest.fail("nothing is to be done"))
+    monkeypatch.setattr(sweep, "cluster", lambda *_: pytest.fail("nothing is to be done"))
     text = STUDY.format(data=cluster.data, seeds=0).replace("name: tiny", "name: other")
     text = text[: text.index("points:")]
     assert sweep.sweep(write(cluster.results.parent, text)) == 0
@@ -278,9 +278,9 @@ def test_runs_that_are_done_are_known_without_a_worker(cluster, monkeypatch, cap
 def test_a_worker_that_sees_another_results_folder_is_refused(cluster, tmp_path, monkeypatch):
     """It sees the folder, but not this study in it: as on a machine with a folder of its own there."""
     monkeypatch.setenv("FER_RESULTS", str(tmp_path))
-    digest = worker.sha256_of_file
+    digest = worker.sha256_if_there
     monkeypatch.setattr(
-        worker, "sha256_of_file", lambda path: "0" if str(path).startswith(str(tmp_path)) else digest(path)
+        worker, "sha256_if_there", lambda path: "0" if str(path).startswith(str(tmp_path)) else digest(path)
     )
     with pytest.raises(UsageError, match=r"^worker tcp://\S+: does not see the results folder"):
         sweep.sweep(cluster.path, scheduler=cluster.scheduler)
