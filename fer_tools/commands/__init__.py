@@ -1,7 +1,8 @@
 """`fer ...`: a file a command, its arguments beside what it does.
 
-A command's file has `add(commands)`, which describes it, and `action(options)`, which does it and returns the
-exit code: 0 or None is success. Slow imports stand inside the functions, so that `fer --help` is quick.
+A command's file says in its docstring what `fer --help` and `fer COMMAND --help` say of it, in
+`arguments(parser)` what it takes, and in `action(options)` what it does; that returns the exit code, where
+0 or None is success. Slow imports stand inside the functions, so that `fer --help` is quick.
 """
 
 import argparse
@@ -23,7 +24,19 @@ from fer_tools.commands import (
     verify,
 )
 
-COMMANDS = (run, sweep, report, check, verify, compare, list_runs, data, predict, bench, summary)
+COMMANDS = {
+    "run": run,
+    "sweep": sweep,
+    "report": report,
+    "check": check,
+    "verify": verify,
+    "compare": compare,
+    "list": list_runs,
+    "data": data,
+    "predict": predict,
+    "bench": bench,
+    "summary": summary,
+}
 EPILOGUE = """examples:
   fer run                                   train and evaluate on the bundled faces
   fer run --data fer2013 -p seed=1          the same on FER2013 photographs, another seed
@@ -45,8 +58,12 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = described.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add(commands)
+    for name, command in COMMANDS.items():
+        summary_line, _, description = command.__doc__.partition("\n\n")
+        short = summary_line[0].lower() + summary_line[1:].rstrip(".")
+        parser = commands.add_parser(name, help=short, description=description or None)
+        command.arguments(parser)
+        parser.set_defaults(**({"action": command.action} if hasattr(command, "action") else {}))
     return described
 
 

@@ -1,17 +1,15 @@
-"""`fer bench`: measure speed against plain Keras."""
+"""Measure speed of training, evaluation and prediction against plain Keras.
+
+Train, evaluate and predict in turn with our networks and the plain Keras way (JPEG files, 150x150 RGB), and
+print how many times as long the latter takes, and how much of the machine's arithmetic is used. Writes
+results/bench/. Takes minutes; leave the machine alone.
+"""
 
 from typing import Any
 
 
-def add(commands: Any) -> None:
-    """Describe the command."""
-    parser = commands.add_parser(
-        "bench",
-        help="measure speed of training, evaluation and prediction against plain Keras",
-        description="Train, evaluate and predict in turn with our networks and the plain Keras way (JPEG "
-        "files, 150x150 RGB), and print how many times as long the latter takes, and how much of the "
-        "machine's arithmetic is used. Writes results/bench/. Takes minutes; leave the machine alone.",
-    )
+def arguments(parser: Any) -> None:
+    """Describe what it takes."""
     parser.add_argument(
         "--data", default="bundled", help='"bundled" (default), "fer2013", or a path; see fer run'
     )
@@ -19,7 +17,6 @@ def add(commands: Any) -> None:
         "--model", nargs="+", action="extend", default=[], metavar="NAME", help="our networks (default: all)"
     )
     parser.add_argument("--quick", action="store_true", help="a few images: only to see that it works")
-    parser.set_defaults(action=action)
 
 
 def action(options: Any) -> None:

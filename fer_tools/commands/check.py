@@ -1,4 +1,8 @@
-"""`fer check`: find what is stale, altered or missing in a run."""
+"""Find what is stale, altered or missing in a run (default: the newest).
+
+Go the way from the report of a run back to its data and name every edge: ok, stale (code, parameters, data
+or environment are others now), altered (not what was written) or missing. Exit code 2 if any is not ok.
+"""
 
 from typing import Any
 
@@ -6,17 +10,9 @@ from fer_lib.files import complain
 from fer_tools.commands.report import chosen
 
 
-def add(commands: Any) -> None:
-    """Describe the command."""
-    parser = commands.add_parser(
-        "check",
-        help="find what is stale, altered or missing in a run (default: the newest)",
-        description="Go the way from the report of a run back to its data and name every edge: ok, stale "
-        "(code, parameters, data or environment have changed), altered (not what was written) or missing. "
-        "Exit code 2 if any is not ok.",
-    )
+def arguments(parser: Any) -> None:
+    """Describe what it takes."""
     parser.add_argument("run", nargs="?", metavar="RUN")
-    parser.set_defaults(action=action)
 
 
 def action(options: Any) -> int:

@@ -1,18 +1,15 @@
-"""`fer compare`: runs on the same test images."""
+"""Compare runs on the same test images.
+
+Two runs: McNemar's test on the same test images. Runs that differ in their seed only: mean and spread of
+the accuracy.
+"""
 
 from typing import Any
 
 
-def add(commands: Any) -> None:
-    """Describe the command."""
-    parser = commands.add_parser(
-        "compare",
-        help="compare runs on the same test images",
-        description="Two runs: McNemar's test on the same test images. Runs that differ in their seed only: "
-        "mean and spread of the accuracy.",
-    )
+def arguments(parser: Any) -> None:
+    """Describe what it takes."""
     parser.add_argument("runs", nargs="+", metavar="RUN")
-    parser.set_defaults(action=action)
 
 
 def action(options: Any) -> None:

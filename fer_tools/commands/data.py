@@ -1,4 +1,4 @@
-"""`fer data fetch` and `fer data verify`: FER2013."""
+"""Download and verify FER2013."""
 
 from typing import Any
 
@@ -7,11 +7,9 @@ from fer_lib.files import columns, say
 NAMED = 5  # files of a kind
 
 
-def add(commands: Any) -> None:
+def arguments(parser: Any) -> None:
     """Describe the command."""
-    what = commands.add_parser("data", help="download and verify FER2013").add_subparsers(
-        dest="what", metavar="fetch|verify", required=True
-    )
+    what = parser.add_subparsers(dest="what", metavar="fetch|verify", required=True)
     fetch = what.add_parser("fetch", help="download FER2013 into data/fer2013 and verify it")
     fetch.set_defaults(action=_fetch)
     verify = what.add_parser("verify", help="compare a copy with the published digests")

@@ -1,4 +1,4 @@
-"""`fer list`: runs side by side."""
+"""List runs side by side."""
 
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,8 @@ from fer_lib.files import UsageError, columns, complain, say
 HEADER = ("run", "data", "samples", "epochs", "parameters", "test accuracy")
 
 
-def add(commands: Any) -> None:
-    """Describe the command."""
-    commands.add_parser("list", help="list runs side by side").set_defaults(action=action)
+def arguments(parser: Any) -> None:
+    """Describe what it takes."""
 
 
 def action(_: Any) -> None:

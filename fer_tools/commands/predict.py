@@ -1,4 +1,8 @@
-"""`fer predict`: expressions on pictures of faces."""
+"""Tell the expressions on pictures of faces.
+
+Tell the expression on each picture (JPEG, PNG or BMP; one face that fills it; any size and colour, brought
+to 48x48 grey) by the network that comes with the package, or another.
+"""
 
 import json
 from typing import Any
@@ -6,21 +10,14 @@ from typing import Any
 from fer_lib.files import columns, complain, say
 
 
-def add(commands: Any) -> None:
-    """Describe the command."""
-    parser = commands.add_parser(
-        "predict",
-        help="tell the expressions on pictures of faces",
-        description="Tell the expression on each picture (JPEG, PNG or BMP; one face that fills it; any size "
-        "and colour, brought to 48x48 grey) by the network that comes with the package, or another.",
-    )
+def arguments(parser: Any) -> None:
+    """Describe what it takes."""
     parser.add_argument("images", metavar="IMAGE", nargs="+")
     parser.add_argument("--model", metavar="RUN", help="a run, or a .keras file with --classes")
     parser.add_argument(
         "--classes", metavar="A,B,...", help="classes of a .keras file in their order, if no run says them"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(action=action)
 
 
 def action(options: Any) -> int:

@@ -1,4 +1,4 @@
-"""`fer report`: build the report of a run."""
+"""Build the report of a run (default: the newest)."""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +6,9 @@ from typing import Any
 from fer_lib.files import UsageError
 
 
-def add(commands: Any) -> None:
-    """Describe the command."""
-    parser = commands.add_parser("report", help="build the report of a run (default: the newest)")
+def arguments(parser: Any) -> None:
+    """Describe what it takes."""
     parser.add_argument("run", nargs="?", metavar="RUN")
-    parser.set_defaults(action=action)
 
 
 def action(options: Any) -> None:

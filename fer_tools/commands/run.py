@@ -1,4 +1,8 @@
-"""`fer run`: execute the notebooks."""
+"""Execute the notebooks.
+
+Execute the notebooks of a run in their order; those that are optional, with the parameter that asks for
+them, such as -p study=NAME.
+"""
 
 from typing import Any
 
@@ -6,18 +10,10 @@ from fer_lib.files import UsageError
 from fer_tools.commands.report import build_report
 
 
-def add(commands: Any) -> None:
-    """Describe the command."""
+def arguments(parser: Any) -> None:
+    """Describe what it takes."""
     from fer_tools.parameters import PRESETS
-    from fer_tools.stages import STAGES
 
-    optional = [f"{s.notebook} with -p {s.optional_by}=..." for s in STAGES.values() if s.optional_by]
-    required = [stage.notebook for stage in STAGES.values() if not stage.optional_by]
-    parser = commands.add_parser(
-        "run",
-        help="execute the notebooks",
-        description=f"Execute notebooks {', '.join(required)}; {', '.join(optional)}.",
-    )
     parser.add_argument("--preset", help=f"a set of parameters: {', '.join(PRESETS)}; section5, if not given")
     parser.add_argument(
         "--data", help='"bundled" (default), "fer2013", or a path to a folder, CSV or archive.zip'
@@ -32,7 +28,6 @@ def add(commands: Any) -> None:
         "--reuse", action="store_true", help="go on with the newest run of equal parameters, if any"
     )
     parser.add_argument("--report", action="store_true", help="build the report, too")
-    parser.set_defaults(action=action)
 
 
 def action(options: Any) -> None:

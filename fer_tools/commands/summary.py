@@ -1,13 +1,11 @@
-"""`fer summary`: a network layer by layer."""
+"""Print a network layer by layer."""
 
 from typing import Any
 
 
-def add(commands: Any) -> None:
-    """Describe the command."""
-    parser = commands.add_parser("summary", help="print a network layer by layer")
+def arguments(parser: Any) -> None:
+    """Describe what it takes."""
     parser.add_argument("model", metavar="MODEL")
-    parser.set_defaults(action=action)
 
 
 def action(options: Any) -> None:

@@ -1,20 +1,17 @@
-"""`fer sweep`: train at many points, chosen by validation."""
+"""Train at many points, chosen by validation.
+
+Train at every point of a study and write results/<name>_study/results.csv: notebooks 02 and 03, never the
+test. What is done already is not done again. Exit code 1 if a point failed.
+"""
 
 from typing import Any
 
 
-def add(commands: Any) -> None:
-    """Describe the command."""
-    parser = commands.add_parser(
-        "sweep",
-        help="train at many points, chosen by validation",
-        description="Train at every point of a study and write results/<name>_study/results.csv: notebooks "
-        "02 and 03, never the test. What is done already is not done again. Exit code 1 if a point failed.",
-    )
+def arguments(parser: Any) -> None:
+    """Describe what it takes."""
     parser.add_argument("study", metavar="STUDY.yaml")
     parser.add_argument("--jobs", type=int, metavar="N", help="points at once; as many as there are cores")
     parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="use this dask cluster instead")
-    parser.set_defaults(action=action)
 
 
 def action(options: Any) -> int:

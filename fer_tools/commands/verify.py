@@ -1,18 +1,15 @@
-"""`fer verify`: execute a run again and compare."""
+"""Execute a run again and compare.
+
+Execute a run again from its run.json and say, metric by metric and file by file, whether it is identical,
+equal within tolerance, or different (exit code 1).
+"""
 
 from typing import Any
 
 
-def add(commands: Any) -> None:
-    """Describe the command."""
-    parser = commands.add_parser(
-        "verify",
-        help="execute a run again and compare",
-        description="Execute a run again from its run.json and say, metric by metric and file by file, "
-        "whether it is identical, equal within tolerance, or different (exit code 1).",
-    )
+def arguments(parser: Any) -> None:
+    """Describe what it takes."""
     parser.add_argument("run", metavar="RUN")
-    parser.set_defaults(action=action)
 
 
 def action(options: Any) -> int:
