@@ -26,7 +26,6 @@ from fer_lib.files import (
     sha256_of_file,
     sha256_of_json,
     write_json,
-    write_text,
 )
 from fer_tools.paths import in_checkout
 from fer_tools.report import numbers, values
@@ -77,13 +76,11 @@ def build(run_dir: str | Path, source: str | Path = SOURCE) -> dict[str, Path]:
 
     with ThreadPoolExecutor() as pool:
         written = {name: pool.submit(convert, name, source, run_dir, data) for name in _PANDOC}
-        texts = {name: future.result() for name, future in written.items()}
-    pdf = compile_pdf(texts["typ"], run_dir)
-
-    write_text(paths["html"], texts["html"])
-    write_text(paths["tex"], texts["tex"])
-    with atomic_path(paths["pdf"]) as temporary:
-        temporary.write_bytes(pdf)
+        contents = {name: future.result() for name, future in written.items()}
+    contents["pdf"] = compile_pdf(contents["typ"], run_dir)
+    for name, path in paths.items():
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(contents[name])
     outputs = {path.name: sha256_of_file(path) for path in paths.values()}
     write_json(run_dir / "report.json", {"inputs": inputs, "outputs": outputs})
     return paths
@@ -147,7 +144,7 @@ def _up_to_date(record: Path, inputs: str, paths: Mapping[str, Path]) -> bool:
     return content == {"inputs": inputs, "outputs": outputs}
 
 
-def convert(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> str:
+def convert(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> bytes:
     """Return the report in one of pandoc's formats.
 
     Parameters
@@ -187,7 +184,7 @@ def convert(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> 
     )
     if process.returncode:
         raise UsageError(_explain(process.stderr.decode(errors="replace"), source, data))
-    return process.stdout.decode()
+    return process.stdout
 
 
 def _explain(stderr: str, source: Path, data: Mapping[str, Any]) -> str:
@@ -211,7 +208,7 @@ def _explain(stderr: str, source: Path, data: Mapping[str, Any]) -> str:
     return " ".join(f"{source.name}{where}: {message}{hint}".split())
 
 
-def compile_pdf(markup: str, run_dir: Path) -> bytes:
+def compile_pdf(markup: bytes, run_dir: Path) -> bytes:
     """Compile typst markup to the bytes of a PDF; the run directory is all that it may read.
 
     The PDF is accessible (PDF/UA-1) unless a text has characters that no font of typst shows; then it is
@@ -224,17 +221,12 @@ def compile_pdf(markup: str, run_dir: Path) -> bytes:
     """
     import typst
 
-    options = {
-        "root": run_dir.resolve(),
-        "ignore_system_fonts": True,
-        "timestamp": 0,  # the time of day must not enter
-        "format": "pdf",
-    }
+    fixed = {"root": run_dir.resolve(), "ignore_system_fonts": True, "timestamp": 0}  # not the time of day
     try:
-        return typst.compile(markup.encode(), pdf_standards="ua-1", **options)
+        return typst.compile(markup, format="pdf", pdf_standards="ua-1", **fixed)
     except typst.TypstError:
         pass
     try:
-        return typst.compile(markup.encode(), **options)
+        return typst.compile(markup, format="pdf", **fixed)
     except typst.TypstError as error:
         raise UsageError(f"{run_dir}: report.pdf cannot be made ({' '.join(str(error).split())})") from error

@@ -124,7 +124,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "versions", lambda: environment)
     monkeypatch.setattr(provenance, "git_state", lambda: {"commit": None, "dirty": None})
     monkeypatch.setattr("papermill.execute_notebook", refuse)
-    monkeypatch.setattr(build, "convert", lambda *_: "text")
+    monkeypatch.setattr(build, "convert", lambda *_: b"text")
     monkeypatch.setattr(build, "compile_pdf", lambda *_: b"pdf")
     networks = models.names()
     monkeypatch.setattr(models, "names", lambda: networks)

@@ -69,7 +69,7 @@ def small(tmp_path: Path, body: str) -> Path:
 
 def as_html(run_dir: Path, source: Path = build.SOURCE) -> str:
     """Convert to HTML only, which is all that many a test needs."""
-    return build.convert("html", source, run_dir, values.read(run_dir))
+    return build.convert("html", source, run_dir, values.read(run_dir)).decode()
 
 
 # ------------------------------------------------------------------------------------------------ the report
@@ -473,7 +473,7 @@ def test_name_and_time_of_the_run_stand_in_the_html_alone(built: dict[str, Path]
 
 def test_nothing_is_rebuilt_without_a_change(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(build, "convert", lambda *args: calls.append(args[0]) or "text")
+    monkeypatch.setattr(build, "convert", lambda *args: calls.append(args[0]) or b"text")
     monkeypatch.setattr(build, "compile_pdf", lambda *args: b"PDF")
 
     def builds() -> bool:
