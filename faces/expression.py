@@ -57,6 +57,48 @@ class Expression:
         return self.weights.get("action/" + action, 0.0)
 
 
+class _Actions:
+    """Facial actions as they are drawn, one after the other."""
+
+    def __init__(self, random: Random) -> None:
+        self.random, self.weights = random, dict[str, float]()
+        self._one_sided = 0.35 if random.chance(0.12) else 0.1
+
+    def _add(self, target: str, value: float) -> None:
+        self.weights[target] = self.weights.get(target, 0.0) + value
+
+    def act(self, action: str, value: float, asymmetry: float = 1.0) -> None:
+        """Add an action; the two sides of a paired one differ a little, in proportion to `asymmetry`."""
+        paired = action in _PAIRED
+        for name in (action + "Left", action + "Right") if paired else (action,):
+            noise = self.random.normal(0, self._one_sided * asymmetry) if paired else 0.0
+            self._add("action/" + name, max(value * (1 + noise), 0.0))
+
+    def between(self, action: str, low: float, high: float, asymmetry: float = 1.0) -> None:
+        """Add an action with a strength in low..high."""
+        self.act(action, self.random.uniform(low, high), asymmetry)
+
+    def sometimes(
+        self, probability: float, action: str, low: float, high: float, asymmetry: float = 1.0
+    ) -> None:
+        """Add an action with a strength in low..high, with the given probability."""
+        value = self.random.uniform(low, high)
+        if self.random.chance(probability):
+            self.act(action, value, asymmetry)
+
+    def lids(self, likely: dict[str, float], moves: dict[str, tuple[str, float, float, float]]) -> None:
+        """Pick what the lids do: at rest, or one of the moves, each the arguments of `between`."""
+        picked = self.random.pick(likely)
+        if picked in moves:
+            self.between(*moves[picked])
+
+    def lift_brows(self, value: float) -> None:
+        """Raise the whole brow; MakeHuman's unit lifts it higher than the two ARKit actions."""
+        style = self.random.pick(dict.fromkeys(("african", "asian", "caucasian"), 1))
+        for side in ("left", "right"):
+            self._add(f"unit/{style}/eyebrows-{side}-up", value * (1 + self.random.normal(0, 0.1)))
+
+
 def sample_expression(random: Random, label: str, person: Identity) -> Expression:
     """Sample the facial actions of a class.
 
@@ -65,119 +107,109 @@ def sample_expression(random: Random, label: str, person: Identity) -> Expressio
     UsageError
         If the class is unknown.
     """
-    weights: dict[str, float] = {}
-    one_sided = 0.35 if random.chance(0.12) else 0.1
-
-    def act(action: str, value: float, asymmetry: float = 1.0) -> None:
-        for name in (action + "Left", action + "Right") if action in _PAIRED else (action,):
-            noise = random.normal(0, one_sided * asymmetry) if action in _PAIRED else 0.0
-            weights["action/" + name] = weights.get("action/" + name, 0.0) + max(value * (1 + noise), 0.0)
-
-    def sometimes(probability: float, action: str, low: float, high: float, asymmetry: float = 1.0) -> None:
-        value = random.uniform(low, high)
-        if random.chance(probability):
-            act(action, value, asymmetry)
-
-    def lift_brows(value: float) -> None:
-        """Raise the whole brow; MakeHuman's unit lifts it higher than the two ARKit actions."""
-        style = random.pick(dict.fromkeys(("african", "asian", "caucasian"), 1))
-        for side in ("left", "right"):
-            name = f"unit/{style}/eyebrows-{side}-up"
-            weights[name] = weights.get(name, 0.0) + value * (1 + random.normal(0, 0.1))
-
+    if label not in CLASSES:
+        raise UsageError(f"unknown class '{label}'; the faces show {', '.join(CLASSES)}")
+    face = _Actions(random)
     # Small movements every living face has, whatever the class.
     for action in ("jawLeft", "jawRight", "mouthLeft", "mouthRight", "jawForward"):
-        sometimes(0.2, action, 0.0, 0.14)
+        face.sometimes(0.2, action, 0.0, 0.14)
     for action in ("mouthDimple", "mouthShrugUpper", "mouthPucker", "mouthStretch", "noseSneer", "cheekPuff"):
-        sometimes(0.15, action, 0.0, 0.2)
-
-    uniform, chance = random.uniform, random.chance
+        face.sometimes(0.15, action, 0.0, 0.2)
+    intensity = random.uniform()
     if label == "neutral":
-        intensity = uniform()
-        for action in ("mouthPress", "mouthShrugLower", "mouthRollLower", "mouthRollUpper", "mouthPucker"):
-            sometimes(0.3, action, 0.0, 0.45 * intensity)
-        sometimes(0.35, "mouthFrown", 0.0, 0.5 * intensity)
-        sometimes(0.3, "mouthSmile", 0.0, 0.22 * intensity, 2.0)
-        sometimes(0.4, "browDown", 0.0, 0.8 * intensity)
-        sometimes(0.3, "browInnerUp", 0.0, 0.6 * intensity)
-        sometimes(0.35, "browOuterUp", 0.0, 0.7 * intensity, 1.5)
-        sometimes(0.4, "eyeSquint", 0.0, 0.8 * intensity)
-        sometimes(0.15, "mouthFunnel", 0.0, 0.3 * intensity)
-        if chance(0.18):  # parted lips
-            act("jawOpen", uniform(0.02, 0.06 + 0.16 * intensity))
-            sometimes(0.4, "mouthUpperUp", 0.0, 0.3)
-            sometimes(0.3, "mouthLowerDown", 0.0, 0.3)
-        lids = random.pick({"rest": 0.42, "low": 0.28, "wide": 0.23, "closed": 0.07})
-        if lids == "low":
-            act("eyeBlink", uniform(0.05, 0.45), 0.4)
-        elif lids == "wide":
-            act("eyeWide", uniform(0.1, 0.7), 0.4)
-        elif lids == "closed":
-            act("eyeBlink", uniform(0.6, 1.0), 0.3)
+        _neutral(face, intensity)
     elif label == "happy":
-        intensity = uniform(0.0, 1.0)
-        kind = random.pick({"closed": 0.3 - 0.26 * person.smile_teeth, "teeth": 0.62, "laugh": 0.22})
-        smile = {
-            "closed": uniform(0.35, 0.9),
-            "teeth": 0.6 + 0.55 * intensity,
-            "laugh": 0.6 + 0.55 * intensity,
-        }[kind]
-        act("mouthSmile", smile)
-        act("cheekSquint", smile * uniform(0.3, 1.1))
-        sometimes(0.75, "eyeSquint", 0.1, 0.9)
-        sometimes(0.5, "mouthDimple", 0.0, 0.5)
-        sometimes(0.6, "mouthStretch", 0.0, 0.7)
-        if kind == "closed":
-            sometimes(0.5, "mouthPress", 0.0, 0.4)
-            sometimes(0.4, "jawOpen", 0.0, 0.05)
-        elif kind == "teeth":
-            act("mouthUpperUp", uniform(0.45, 1.15), 0.6)
-            act("mouthLowerDown", uniform(0.35, 1.15), 0.6)
-            act("jawOpen", uniform(0.04, 0.26))
-        else:
-            act("mouthUpperUp", uniform(0.45, 1.1), 0.6)
-            act("mouthLowerDown", uniform(0.3, 1.0), 0.6)
-            act("jawOpen", uniform(0.25, 0.8))
-            sometimes(0.4, "noseSneer", 0.0, 0.5)
-        sometimes(0.25, "browOuterUp", 0.0, 0.6)
-        sometimes(0.25, "browInnerUp", 0.0, 0.6)
-        sometimes(0.15, "browDown", 0.0, 0.4)
-        lids = random.pick({"rest": 0.62, "low": 0.12, "wide": 0.14, "closed": 0.12})
-        if lids == "low":
-            act("eyeBlink", uniform(0.1, 0.4), 0.3)
-        elif lids == "wide":
-            act("eyeWide", uniform(0.1, 0.6), 0.4)
-        elif lids == "closed":
-            act("eyeBlink", uniform(0.5, 1.0), 0.3)
-    elif label == "surprise":
-        intensity = uniform(0.0, 1.0)
-        raised = (0.6 + 0.8 * intensity) * uniform(0.85, 1.25)
-        act("browInnerUp", raised * uniform(0.7, 1.1))
-        act("browOuterUp", raised * uniform(0.6, 1.1), 1.5)
-        if chance(0.6):
-            lift_brows(raised * uniform(0.0, 0.7))
-        act("eyeWide", (0.5 + 0.8 * intensity) * uniform(0.6, 1.3), 0.5)
-        kind = random.pick({"round": 0.45, "drop": 0.34, "delighted": 0.12, "closed": 0.09})
-        if kind == "round":
-            act("jawOpen", uniform(0.22, 1.0))
-            act("mouthFunnel", uniform(0.1, 0.85))
-            sometimes(0.5, "mouthPucker", 0.0, 0.5)
-        elif kind == "drop":
-            act("jawOpen", uniform(0.5, 1.35))
-            sometimes(0.4, "mouthStretch", 0.0, 0.6)
-            sometimes(0.4, "mouthLowerDown", 0.0, 0.5)
-            sometimes(0.3, "mouthUpperUp", 0.0, 0.4)
-            sometimes(0.2, "mouthFrown", 0.0, 0.4)
-        elif kind == "delighted":
-            act("jawOpen", uniform(0.35, 1.0))
-            act("mouthSmile", uniform(0.15, 0.5))
-            act("mouthUpperUp", uniform(0.1, 0.6))
-        else:
-            sometimes(0.7, "jawOpen", 0.0, 0.15)
-            sometimes(0.4, "mouthPucker", 0.0, 0.5)
-            sometimes(0.3, "mouthFrown", 0.0, 0.4)
-            sometimes(0.3, "mouthPress", 0.0, 0.4)
+        _happy(face, intensity, person.smile_teeth)
     else:
-        raise UsageError(f"unknown class '{label}'; the faces show {', '.join(CLASSES)}")
+        _surprise(face, intensity)
     gaze = (random.normal(0, 0.16), random.normal(-0.02, 0.09))
-    return Expression(label, intensity, weights, gaze)
+    return Expression(label, intensity, face.weights, gaze)
+
+
+def _neutral(face: _Actions, intensity: float) -> None:
+    for action in ("mouthPress", "mouthShrugLower", "mouthRollLower", "mouthRollUpper", "mouthPucker"):
+        face.sometimes(0.3, action, 0.0, 0.45 * intensity)
+    face.sometimes(0.35, "mouthFrown", 0.0, 0.5 * intensity)
+    face.sometimes(0.3, "mouthSmile", 0.0, 0.22 * intensity, 2.0)
+    face.sometimes(0.4, "browDown", 0.0, 0.8 * intensity)
+    face.sometimes(0.3, "browInnerUp", 0.0, 0.6 * intensity)
+    face.sometimes(0.35, "browOuterUp", 0.0, 0.7 * intensity, 1.5)
+    face.sometimes(0.4, "eyeSquint", 0.0, 0.8 * intensity)
+    face.sometimes(0.15, "mouthFunnel", 0.0, 0.3 * intensity)
+    if face.random.chance(0.18):  # parted lips
+        face.between("jawOpen", 0.02, 0.06 + 0.16 * intensity)
+        face.sometimes(0.4, "mouthUpperUp", 0.0, 0.3)
+        face.sometimes(0.3, "mouthLowerDown", 0.0, 0.3)
+    face.lids(
+        {"rest": 0.42, "low": 0.28, "wide": 0.23, "closed": 0.07},
+        {
+            "low": ("eyeBlink", 0.05, 0.45, 0.4),
+            "wide": ("eyeWide", 0.1, 0.7, 0.4),
+            "closed": ("eyeBlink", 0.6, 1.0, 0.3),
+        },
+    )
+
+
+def _happy(face: _Actions, intensity: float, teeth: float) -> None:
+    uniform = face.random.uniform
+    kind = face.random.pick({"closed": 0.3 - 0.26 * teeth, "teeth": 0.62, "laugh": 0.22})
+    closed = uniform(0.35, 0.9)
+    smile = closed if kind == "closed" else 0.6 + 0.55 * intensity
+    face.act("mouthSmile", smile)
+    face.act("cheekSquint", smile * uniform(0.3, 1.1))
+    face.sometimes(0.75, "eyeSquint", 0.1, 0.9)
+    face.sometimes(0.5, "mouthDimple", 0.0, 0.5)
+    face.sometimes(0.6, "mouthStretch", 0.0, 0.7)
+    if kind == "closed":
+        face.sometimes(0.5, "mouthPress", 0.0, 0.4)
+        face.sometimes(0.4, "jawOpen", 0.0, 0.05)
+    elif kind == "teeth":
+        face.between("mouthUpperUp", 0.45, 1.15, 0.6)
+        face.between("mouthLowerDown", 0.35, 1.15, 0.6)
+        face.between("jawOpen", 0.04, 0.26)
+    else:
+        face.between("mouthUpperUp", 0.45, 1.1, 0.6)
+        face.between("mouthLowerDown", 0.3, 1.0, 0.6)
+        face.between("jawOpen", 0.25, 0.8)
+        face.sometimes(0.4, "noseSneer", 0.0, 0.5)
+    face.sometimes(0.25, "browOuterUp", 0.0, 0.6)
+    face.sometimes(0.25, "browInnerUp", 0.0, 0.6)
+    face.sometimes(0.15, "browDown", 0.0, 0.4)
+    face.lids(
+        {"rest": 0.62, "low": 0.12, "wide": 0.14, "closed": 0.12},
+        {
+            "low": ("eyeBlink", 0.1, 0.4, 0.3),
+            "wide": ("eyeWide", 0.1, 0.6, 0.4),
+            "closed": ("eyeBlink", 0.5, 1.0, 0.3),
+        },
+    )
+
+
+def _surprise(face: _Actions, intensity: float) -> None:
+    uniform = face.random.uniform
+    raised = (0.6 + 0.8 * intensity) * uniform(0.85, 1.25)
+    face.act("browInnerUp", raised * uniform(0.7, 1.1))
+    face.act("browOuterUp", raised * uniform(0.6, 1.1), 1.5)
+    if face.random.chance(0.6):
+        face.lift_brows(raised * uniform(0.0, 0.7))
+    face.act("eyeWide", (0.5 + 0.8 * intensity) * uniform(0.6, 1.3), 0.5)
+    kind = face.random.pick({"round": 0.45, "drop": 0.34, "delighted": 0.12, "closed": 0.09})
+    if kind == "round":
+        face.between("jawOpen", 0.22, 1.0)
+        face.between("mouthFunnel", 0.1, 0.85)
+        face.sometimes(0.5, "mouthPucker", 0.0, 0.5)
+    elif kind == "drop":
+        face.between("jawOpen", 0.5, 1.35)
+        face.sometimes(0.4, "mouthStretch", 0.0, 0.6)
+        face.sometimes(0.4, "mouthLowerDown", 0.0, 0.5)
+        face.sometimes(0.3, "mouthUpperUp", 0.0, 0.4)
+        face.sometimes(0.2, "mouthFrown", 0.0, 0.4)
+    elif kind == "delighted":
+        face.between("jawOpen", 0.35, 1.0)
+        face.between("mouthSmile", 0.15, 0.5)
+        face.between("mouthUpperUp", 0.1, 0.6)
+    else:
+        face.sometimes(0.7, "jawOpen", 0.0, 0.15)
+        face.sometimes(0.4, "mouthPucker", 0.0, 0.5)
+        face.sometimes(0.3, "mouthFrown", 0.0, 0.4)
+        face.sometimes(0.3, "mouthPress", 0.0, 0.4)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from faces.maths import cos, noise, sin
+from faces.maths import cos, inlined, noise, sin
 from fer_lib.files import UsageError
 
 ASSETS = Path(__file__).parent / "assets" / "head.npz"
@@ -203,6 +203,55 @@ def _tube_vertices(path, radius, sides, flatten):
 
 
 @njit(cache=True)
+def _front_area(x, y, closed, size):
+    """Twice the signed area of a triangle; 0 if it lies outside the picture, or is seen edge-on.
+
+    Of a closed surface, also if it is seen from behind.
+    """
+    if max(x) < 0 or max(y) < 0 or min(x) > size or min(y) > size:
+        return 0.0
+    area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
+    return 0.0 if abs(area) < 1e-9 or (closed and area > 0) else area
+
+
+@njit(cache=True)
+def _pixels(corners, size):
+    """First pixel, and the one after the last, that a triangle may cover in one direction."""
+    return max(0, math.floor(min(corners))), min(size - 1, math.floor(max(corners))) + 1
+
+
+@njit(cache=True)
+def _weights(x, y, i, j, area):
+    """Barycentric weights of the first two corners at the middle of pixel (i, j)."""
+    u, v = i + 0.5, j + 0.5
+    first = ((x[1] - u) * (y[2] - v) - (x[2] - u) * (y[1] - v)) / area
+    return first, ((x[2] - u) * (y[0] - v) - (x[0] - u) * (y[2] - v)) / area
+
+
+@inlined
+def _behind_lips(shown, weights, nearer, triangles, part, inside):
+    """Tell whether teeth or tongue are seen where a pixel shows the triangle `shown`, or none."""
+    if shown < 0:
+        return False
+    if part[shown] == SKIN:
+        a, b, c = triangles[shown]
+        u, v = weights
+        return u * inside[a] + v * inside[b] + (1 - u - v) * inside[c] >= 0.3
+    return UPPER_TEETH <= part[shown] <= TONGUE and nearer
+
+
+@njit(cache=True)
+def _frayed(cover, texture, corners, w0, w1, w2, strands):
+    """Tell whether hair or cloth ends before this pixel: its cover is below the strand pattern."""
+    a, b, c = corners
+    x = w0 * texture[a, 0] + w1 * texture[b, 0] + w2 * texture[c, 0]
+    y = w0 * texture[a, 1] + w1 * texture[b, 1] + w2 * texture[c, 1]
+    z = w0 * texture[a, 2] + w1 * texture[b, 2] + w2 * texture[c, 2]
+    edge = w0 * cover[a] + w1 * cover[b] + w2 * cover[c]
+    return edge < 0.5 * noise(14 * x, 2 * y, 9 * z, strands)
+
+
+@njit(cache=True)
 def rasterise(px, py, depth, triangles, part, cover, texture, inside, strands, size):
     """Draw triangles into a z-buffer.
 
@@ -238,52 +287,27 @@ def rasterise(px, py, depth, triangles, part, cover, texture, inside, strands, s
     z_buffer = np.full((size, size), 1e9)
     winner = np.full((size, size), -1, np.int64)
     weights = np.zeros((size, size, 2))
-    for mouth in range(2):
-        for t in range(len(triangles)):
-            kind = part[t]
-            in_mouth = kind == UPPER_TEETH or kind == LOWER_TEETH or kind == TONGUE
-            if in_mouth != (mouth == 1):
-                continue
-            a, b, c = triangles[t]
-            x0, y0, x1, y1, x2, y2 = px[a], py[a], px[b], py[b], px[c], py[c]
-            left, right = min(x0, x1, x2), max(x0, x1, x2)
-            top, bottom = min(y0, y1, y2), max(y0, y1, y2)
-            if right < 0 or bottom < 0 or left > size or top > size:
-                continue
-            area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-            if abs(area) < 1e-9 or (kind == SKIN and area > 0):  # edge-on, or a back face of the closed head
-                continue
-            frayed = (kind == HAIR or kind == CLOTH) and min(cover[a], cover[b], cover[c]) < 0.5
-            for j in range(max(0, math.floor(top)), min(size - 1, math.floor(bottom)) + 1):
-                y = j + 0.5
-                for i in range(max(0, math.floor(left)), min(size - 1, math.floor(right)) + 1):
-                    x = i + 0.5
-                    w0 = ((x1 - x) * (y2 - y) - (x2 - x) * (y1 - y)) / area
-                    w1 = ((x2 - x) * (y0 - y) - (x0 - x) * (y2 - y)) / area
-                    w2 = 1.0 - w0 - w1
-                    if w0 < -1e-9 or w1 < -1e-9 or w2 < -1e-9:
-                        continue
-                    z = w0 * depth[a] + w1 * depth[b] + w2 * depth[c]
-                    if in_mouth:
-                        shown = winner[j, i]
-                        if shown < 0:
-                            continue
-                        if part[shown] == SKIN:
-                            d, e, f = triangles[shown]
-                            u, v = weights[j, i]
-                            if u * inside[d] + v * inside[e] + (1 - u - v) * inside[f] < 0.3:
-                                continue
-                        elif part[shown] < UPPER_TEETH or part[shown] > TONGUE or z >= z_buffer[j, i]:
-                            continue
-                    elif z >= z_buffer[j, i]:
-                        continue
-                    if frayed:
-                        tx = w0 * texture[a, 0] + w1 * texture[b, 0] + w2 * texture[c, 0]
-                        ty = w0 * texture[a, 1] + w1 * texture[b, 1] + w2 * texture[c, 1]
-                        tz = w0 * texture[a, 2] + w1 * texture[b, 2] + w2 * texture[c, 2]
-                        edge = w0 * cover[a] + w1 * cover[b] + w2 * cover[c]
-                        if edge < 0.5 * noise(14 * tx, 2 * ty, 9 * tz, strands):
-                            continue
+    for t in _mouth_last(part):
+        a, b, c = triangles[t]
+        x, y = (px[a], px[b], px[c]), (py[a], py[b], py[c])
+        area = _front_area(x, y, part[t] == SKIN, size)
+        if area == 0.0:
+            continue
+        in_mouth = UPPER_TEETH <= part[t] <= TONGUE
+        frays = (part[t] == HAIR or part[t] == CLOTH) and min(cover[a], cover[b], cover[c]) < 0.5
+        left, right = _pixels(x, size)
+        top, bottom = _pixels(y, size)
+        for j in range(top, bottom):
+            for i in range(left, right):
+                w0, w1 = _weights(x, y, i, j, area)
+                w2 = 1.0 - w0 - w1
+                if w0 < -1e-9 or w1 < -1e-9 or w2 < -1e-9:
+                    continue
+                z = w0 * depth[a] + w1 * depth[b] + w2 * depth[c]
+                seen = z < z_buffer[j, i]
+                if in_mouth:
+                    seen = _behind_lips(winner[j, i], weights[j, i], seen, triangles, part, inside)
+                if seen and not (frays and _frayed(cover, texture, (a, b, c), w0, w1, w2, strands)):
                     z_buffer[j, i] = z
                     winner[j, i] = t
                     weights[j, i, 0] = w0
@@ -292,25 +316,32 @@ def rasterise(px, py, depth, triangles, part, cover, texture, inside, strands, s
 
 
 @njit(cache=True)
+def _mouth_last(part):
+    """Numbers of the triangles in the order in which they are drawn: teeth and tongue last."""
+    order, count = np.empty(len(part), np.int64), 0
+    for in_mouth in (False, True):
+        for t in range(len(part)):
+            if (UPPER_TEETH <= part[t] <= TONGUE) == in_mouth:
+                order[count] = t
+                count += 1
+    return order
+
+
+@njit(cache=True)
 def depth_map(px, py, depth, triangles, part, size):
     """Nearest depth (size, size) per pixel: the shadow map of a light."""
     z_buffer = np.full((size, size), 1e9)
     for t in range(len(triangles)):
         a, b, c = triangles[t]
-        x0, y0, x1, y1, x2, y2 = px[a], py[a], px[b], py[b], px[c], py[c]
-        left, right = min(x0, x1, x2), max(x0, x1, x2)
-        top, bottom = min(y0, y1, y2), max(y0, y1, y2)
-        if right < 0 or bottom < 0 or left > size or top > size:
+        x, y = (px[a], px[b], px[c]), (py[a], py[b], py[c])
+        area = _front_area(x, y, part[t] == SKIN, size)
+        if area == 0.0:
             continue
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if abs(area) < 1e-9 or (part[t] == SKIN and area > 0):
-            continue
-        for j in range(max(0, math.floor(top)), min(size - 1, math.floor(bottom)) + 1):
-            y = j + 0.5
-            for i in range(max(0, math.floor(left)), min(size - 1, math.floor(right)) + 1):
-                x = i + 0.5
-                w0 = ((x1 - x) * (y2 - y) - (x2 - x) * (y1 - y)) / area
-                w1 = ((x2 - x) * (y0 - y) - (x0 - x) * (y2 - y)) / area
+        left, right = _pixels(x, size)
+        top, bottom = _pixels(y, size)
+        for j in range(top, bottom):
+            for i in range(left, right):
+                w0, w1 = _weights(x, y, i, j, area)
                 if w0 < 0 or w1 < 0 or w0 + w1 > 1:
                     continue
                 z = w0 * depth[a] + w1 * depth[b] + (1.0 - w0 - w1) * depth[c]

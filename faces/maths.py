@@ -12,6 +12,8 @@ import math
 import numpy as np
 from numba import njit
 
+# For helpers of an inner loop that take arrays: as calls they would make it a fifth slower.
+inlined = njit(cache=True, inline="always")
 PI = 3.141592653589793
 _LN2 = 0.6931471805599453
 

@@ -54,17 +54,21 @@ def read_mesh(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
         elif kind == "g":
             group = fields[0]
         elif kind == "f":
-            pairs = [[int(i) - 1 for i in f.split("/")[:2]] for f in fields]
-            part = PARTS.get(re.sub(r"-\d+$", "", group), -1)
-            for b, c in ((1, 2), (2, 3))[: len(pairs) - 2]:
-                if pairs[b][0] != pairs[c][0] and pairs[c][0] != pairs[0][0]:
-                    triangles.append([pairs[k][0] for k in (0, b, c)])
-                    corners.append([pairs[k][1] for k in (0, b, c)])
-                    parts.append(part)
+            for triangle in _face(fields):
+                triangles.append([vertex for vertex, _ in triangle])
+                corners.append([corner for _, corner in triangle])
+                parts.append(PARTS.get(re.sub(r"-\d+$", "", group), -1))
     triangles = np.array(triangles)
     per_vertex = np.zeros((len(vertices), 2))
     per_vertex[triangles.ravel()] = np.array(texture)[np.array(corners).ravel()]
     return np.array(vertices), per_vertex, triangles, np.array(parts)
+
+
+def _face(fields: list[str]) -> list[list[list[int]]]:
+    """Triangles of a face of an OBJ file, as pairs of numbers from 0: vertex, texture coordinates."""
+    pairs = [[int(i) - 1 for i in f.split("/")[:2]] for f in fields]
+    cut = [[pairs[0], pairs[b], pairs[c]] for b, c in ((1, 2), (2, 3))[: len(pairs) - 2]]
+    return [[a, b, c] for a, b, c in cut if b[0] != c[0] and c[0] != a[0]]
 
 
 def read_target(data: bytes, new_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -112,54 +112,65 @@ def _shrink(image, factor):
     return result
 
 
-@njit(cache=True)
-def jpeg(image, quality):
-    """Quantise grey values 0..255 as JPEG does, by the standard's 8x8 DCT.
+_QUANTA = np.array(  # of the JPEG standard, table K.1
+    [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
+     14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+     49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99]
+).reshape(8, 8)  # fmt: skip
 
-    Own arithmetic instead of a codec's: codecs differ in the last bit.
-    """
-    table = np.array(
-        [16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
-         14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
-         49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99]
-    )  # fmt: skip
-    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+
+@njit(cache=True)
+def _cosines():
+    """Basis (8, 8) of the discrete cosine transform: frequency by place."""
     basis = np.empty((8, 8))
     for u in range(8):
         for x in range(8):
             basis[u, x] = cos((2 * x + 1) * u * 3.141592653589793 / 16) * (
                 math.sqrt(0.125) if u == 0 else 0.5
             )
+    return basis
+
+
+@njit(cache=True)
+def _product(a, b, start, result):
+    """Write a @ b + start, of 8x8 matrices, to `result`; summed in order, beginning with `start`."""
+    for i in range(8):
+        for j in range(8):
+            total = start
+            for k in range(8):
+                total += a[i, k] * b[k, j]
+            result[i, j] = total
+
+
+@njit(cache=True)
+def _round(coefficients, scale):
+    """Round coefficients to multiples of the scaled quanta."""
+    for u in range(8):
+        for v in range(8):
+            step = min(max((_QUANTA[u, v] * scale + 50) // 100, 1), 255)
+            coefficients[u, v] = math.floor(coefficients[u, v] / step + 0.5) * step
+
+
+@njit(cache=True)
+def jpeg(image, quality):
+    """Quantise grey values 0..255 as JPEG does, by the standard's 8x8 DCT.
+
+    Own arithmetic instead of a codec's: codecs differ in the last bit.
+    """
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    basis = _cosines()
+    back = basis.T.copy()
+    block, half, coefficients = np.empty((8, 8)), np.empty((8, 8)), np.empty((8, 8))
     result = np.empty(image.shape)
-    half = np.empty((8, 8))
-    coefficients = np.empty((8, 8))
     for top in range(0, image.shape[0], 8):
         for left in range(0, image.shape[1], 8):
-            for u in range(8):
-                for x in range(8):
-                    total = 0.0
-                    for y in range(8):
-                        total += basis[u, y] * (image[top + y, left + x] - 128.0)
-                    half[u, x] = total
-            for u in range(8):
-                for v in range(8):
-                    total = 0.0
-                    for x in range(8):
-                        total += basis[v, x] * half[u, x]
-                    step = min(max((table[8 * u + v] * scale + 50) // 100, 1), 255)
-                    coefficients[u, v] = math.floor(total / step + 0.5) * step
-            for u in range(8):
-                for x in range(8):
-                    total = 0.0
-                    for v in range(8):
-                        total += basis[v, x] * coefficients[u, v]
-                    half[u, x] = total
-            for y in range(8):
-                for x in range(8):
-                    total = 128.0
-                    for u in range(8):
-                        total += basis[u, y] * half[u, x]
-                    result[top + y, left + x] = total
+            block[:] = image[top : top + 8, left : left + 8] - 128.0
+            _product(basis, block, 0.0, half)
+            _product(half, back, 0.0, coefficients)
+            _round(coefficients, scale)
+            _product(coefficients, basis, 0.0, half)
+            _product(back, half, 128.0, block)
+            result[top : top + 8, left : left + 8] = block
     return result
 
 

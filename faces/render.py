@@ -29,9 +29,9 @@ from faces.geometry import (
     vertex_normals,
 )
 from faces.identity import Identity, sample_identity
-from faces.maths import PI, Random, blur, bump, cos, exp, log, noise, power, raised, sin, smoothstep
+from faces.maths import PI, Random, blur, bump, cos, inlined, noise, power, raised, sin, smoothstep
 from faces.photometry import background, photograph
-from faces.scene import EARS, INSIDE, LIDS, LIPS, Scene, build_scene
+from faces.scene import INSIDE, LIPS, Scene, build_scene, eye_centres
 
 SIZE = 48
 FINE = 3 * SIZE  # rendered at three times the resolution, then averaged: smooth edges
@@ -194,7 +194,8 @@ _P = {name: k for k, name in enumerate(_PAINT)}
 _SKIN_, _HAIR_, _LIP, _IRIS, _SCLERA, _TOOTH, _CLOTH_, _FRAME_ = range(8)
 _BROW_T, _BROW_S, _BROW_A, _BROW_H, _BROW_SL, _OLD, _SMILE, _FOREHEAD = range(8, 16)
 _BEARD, _DENSITY, _LID, _BAG, _NECK, _GLOSS, _SHINE, _HAT, _BLOTCH, _HAIRLINE = range(16, 26)
-_LIGHT_TEETH = 0.65  # teeth are glossy and catch light from everywhere: least share of ambient light
+_LIGHT_TEETH = 0.65
+_EYE_RADIUS = 0.138
 
 
 @njit(cache=True)
@@ -204,58 +205,19 @@ def _skin_albedo(x, y, z, lips, inside, lids, p, seed):
     albedo = p[_SKIN_]
     albedo *= 1 + 0.07 * noise(2 * x, 2 * y, 2 * z, seed) + p[_BLOTCH] * noise(9 * x, 9 * y, 9 * z, seed + 1)
     albedo *= 1 - (1 - p[_LIP]) * lips
-    # Folds from nose to mouth, deeper with age and smiling; dimples at the mouth's corners.
-    fold = 0.29 + 0.08 * p[_SMILE] + 0.30 * (6.95 - y)
-    cheek = smoothstep(y, 6.52, 6.75) * (1 - smoothstep(y, 6.93, 7.05))
     if z > 0.9:
-        albedo *= 1 - (0.05 + 0.20 * p[_SMILE] + 0.22 * p[_OLD]) * bump(side, fold, 0.04) * cheek
-        albedo *= 1 - (0.06 + 0.30 * min(p[_SMILE], 1.0)) * bump(side, 0.265, 0.045) * bump(y, 6.635, 0.04)
-        # Nostrils, the wings' creases, and the shade below the nose, between the lips and below them.
-        albedo *= 1 - 0.50 * bump(side, 0.072, 0.045) * bump(y, 6.83, 0.03)
-        albedo *= 1 - 0.30 * bump(side, 0.175, 0.03) * bump(y, 6.87, 0.06)
-        albedo *= 1 - 0.10 * bump(side, 0.0, 0.13) * bump(y, 6.785, 0.035)
-        albedo *= 1 - 0.60 * lips * bump(y, 6.615, 0.015)
-        albedo *= 1 - 0.10 * bump(side, 0.0, 0.14) * bump(y, 6.46, 0.035)
-    # Forehead lines, crow's feet, bags under the eyes.
-    lines = smoothstep(y, 7.55, 7.65) * (1 - smoothstep(y, 7.88, 8.05)) * (1 - smoothstep(side, 0.3, 0.6))
-    if p[_FOREHEAD] > 0 and lines > 0 and z > 0.6:
-        wave = sin(58 * y + 1.5 * cos(4 * x) + noise(3 * x, 3 * y, 0.0, seed + 2))
-        albedo *= 1 - p[_FOREHEAD] * lines * max(wave, 0.0)
-    if p[_OLD] > 0.1 and z > 0.3:
+        albedo = _folds(albedo, side, y, lips, p)
+    if p[_FOREHEAD] > 0 and z > 0.6:
+        albedo *= 1 - _forehead_lines(x, y, p[_FOREHEAD], seed)
+    if p[_OLD] > 0.1 and z > 0.3:  # crow's feet
         feet = bump(side, 0.6, 0.09) * bump(y, 7.27, 0.1)
         albedo *= 1 - 0.3 * p[_OLD] * feet * max(sin(60 * (y - 0.35 * (side - 0.5))), 0.0)
     albedo *= 1 - p[_BAG] * bump(side, 0.31, 0.15) * bump(y, 7.12, 0.05)
     albedo *= 1 - 0.05 * bump(side, 0.30, 0.22) * bump(y, 7.36, 0.07)
     albedo *= 1 - p[_LID] * lids
-    # Brows: thick inside, thinning and falling towards the temple.
-    along = (side - 0.10) / 0.42
-    if z > 0.5 and -0.1 < along < 1.15 and abs(y - 7.46) < 0.25:
-        inner = min(max(along, 0.0), 1.0)
-        middle = 7.46 + p[_BROW_H] + p[_BROW_A] * sin(2.6 * inner) - 0.05 * max(along - 0.6, 0.0)
-        middle += p[_BROW_SL] * (along - 0.5)
-        half = p[_BROW_T] * (1 - 0.6 * power(inner, 1.5)) * smoothstep(along, -0.08, 0.1)
-        half *= 1 - smoothstep(along, 0.85, 1.12)
-        if half > 0.002:
-            d = (y - middle) / half
-            grain = 0.8 + 0.2 * noise(45 * x, 20 * y, 0.0, seed + 3)
-            cover = p[_BROW_S] * grain / (1 + d * d * d * d)
-            albedo += (min(p[_HAIR_] * 0.9, 0.75 * p[_SKIN_]) - albedo) * min(cover, 1.0)
-    # Beard: 1 stubble, 2 moustache, 3 goatee, 4 full.
-    kind = int(p[_BEARD])
-    if kind > 0 and z > 0.0 and y < 7.1:
-        jaw = smoothstep(-y, -6.9, -6.6) * (smoothstep(side, 0.28, 0.5) + smoothstep(-y, -6.54, -6.44))
-        jaw = min(jaw, 1.0) * smoothstep(z, 0.2, 0.5) * smoothstep(y, 5.9, 6.1)
-        moustache = bump(y, 6.775, 0.055) * (1 - smoothstep(side, 0.2, 0.3)) * smoothstep(z, 1.1, 1.3)
-        goatee = bump(y, 6.36, 0.16) * (1 - smoothstep(side, 0.12, 0.24)) * smoothstep(z, 0.9, 1.1)
-        if kind == 2:
-            cover = moustache
-        elif kind == 3:
-            cover = max(moustache, goatee)
-        else:
-            cover = max(max(jaw, moustache), goatee)
-        cover *= p[_DENSITY] * (1 - lips) * (1 + 0.4 * noise(16 * x, 16 * y, 16 * z, seed + 4))
-        tone = min(p[_HAIR_] * 1.2, 0.8 * p[_SKIN_]) if kind > 1 else 0.45 * p[_SKIN_]
-        albedo += (tone - albedo) * min(max(cover, 0.0), 0.95)
+    albedo = _brow(albedo, x, y, z, p, seed)
+    if p[_BEARD] > 0 and z > 0.0 and y < 7.1:
+        albedo = _beard(albedo, x, y, z, lips, p, seed)
     albedo += (0.06 - albedo) * inside
     if y < p[_NECK] - 0.25 * side + 0.12 * cos(6 * x):
         albedo = p[_CLOTH_]
@@ -263,37 +225,190 @@ def _skin_albedo(x, y, z, lips, inside, lids, p, seed):
 
 
 @njit(cache=True)
+def _folds(albedo, side, y, lips, p):
+    """Paint of skin with the folds around nose and mouth."""
+    # From nose to mouth, deeper with age and smiling; dimples at the mouth's corners.
+    fold = 0.29 + 0.08 * p[_SMILE] + 0.30 * (6.95 - y)
+    cheek = smoothstep(y, 6.52, 6.75) * (1 - smoothstep(y, 6.93, 7.05))
+    albedo *= 1 - (0.05 + 0.20 * p[_SMILE] + 0.22 * p[_OLD]) * bump(side, fold, 0.04) * cheek
+    albedo *= 1 - (0.06 + 0.30 * min(p[_SMILE], 1.0)) * bump(side, 0.265, 0.045) * bump(y, 6.635, 0.04)
+    # Nostrils, the wings' creases, and the shade below the nose, between the lips and below them.
+    albedo *= 1 - 0.50 * bump(side, 0.072, 0.045) * bump(y, 6.83, 0.03)
+    albedo *= 1 - 0.30 * bump(side, 0.175, 0.03) * bump(y, 6.87, 0.06)
+    albedo *= 1 - 0.10 * bump(side, 0.0, 0.13) * bump(y, 6.785, 0.035)
+    albedo *= 1 - 0.60 * lips * bump(y, 6.615, 0.015)
+    albedo *= 1 - 0.10 * bump(side, 0.0, 0.14) * bump(y, 6.46, 0.035)
+    return albedo
+
+
+@njit(cache=True)
+def _forehead_lines(x, y, depth, seed):
+    lines = smoothstep(y, 7.55, 7.65) * (1 - smoothstep(y, 7.88, 8.05)) * (1 - smoothstep(abs(x), 0.3, 0.6))
+    if lines <= 0:
+        return 0.0
+    return depth * lines * max(sin(58 * y + 1.5 * cos(4 * x) + noise(3 * x, 3 * y, 0.0, seed + 2)), 0.0)
+
+
+@njit(cache=True)
+def _brow(albedo, x, y, z, p, seed):
+    """Paint of skin with brows: thick inside, thinning and falling towards the temple."""
+    along = (abs(x) - 0.10) / 0.42
+    if not (z > 0.5 and -0.1 < along < 1.15 and abs(y - 7.46) < 0.25):
+        return albedo
+    inner = min(max(along, 0.0), 1.0)
+    middle = 7.46 + p[_BROW_H] + p[_BROW_A] * sin(2.6 * inner) - 0.05 * max(along - 0.6, 0.0)
+    middle += p[_BROW_SL] * (along - 0.5)
+    half = p[_BROW_T] * (1 - 0.6 * power(inner, 1.5)) * smoothstep(along, -0.08, 0.1)
+    half *= 1 - smoothstep(along, 0.85, 1.12)
+    if half > 0.002:
+        d = (y - middle) / half
+        grain = 0.8 + 0.2 * noise(45 * x, 20 * y, 0.0, seed + 3)
+        cover = p[_BROW_S] * grain / (1 + d * d * d * d)
+        albedo += (min(p[_HAIR_] * 0.9, 0.75 * p[_SKIN_]) - albedo) * min(cover, 1.0)
+    return albedo
+
+
+@njit(cache=True)
+def _beard(albedo, x, y, z, lips, p, seed):
+    """Paint of skin with a beard: 1 stubble, 2 moustache, 3 goatee, 4 full."""
+    side, kind = abs(x), int(p[_BEARD])
+    jaw = smoothstep(-y, -6.9, -6.6) * (smoothstep(side, 0.28, 0.5) + smoothstep(-y, -6.54, -6.44))
+    jaw = min(jaw, 1.0) * smoothstep(z, 0.2, 0.5) * smoothstep(y, 5.9, 6.1)
+    moustache = bump(y, 6.775, 0.055) * (1 - smoothstep(side, 0.2, 0.3)) * smoothstep(z, 1.1, 1.3)
+    goatee = bump(y, 6.36, 0.16) * (1 - smoothstep(side, 0.12, 0.24)) * smoothstep(z, 0.9, 1.1)
+    if kind == 2:
+        cover = moustache
+    elif kind == 3:
+        cover = max(moustache, goatee)
+    else:
+        cover = max(max(jaw, moustache), goatee)
+    cover *= p[_DENSITY] * (1 - lips) * (1 + 0.4 * noise(16 * x, 16 * y, 16 * z, seed + 4))
+    tone = min(p[_HAIR_] * 1.2, 0.8 * p[_SKIN_]) if kind > 1 else 0.45 * p[_SKIN_]
+    return albedo + (tone - albedo) * min(max(cover, 0.0), 0.95)
+
+
+@njit(cache=True)
+def _cloth(x, y, z, p, seed):
+    return p[_CLOTH_] * (1 + 0.1 * noise(14 * x, 14 * y, 14 * z, seed))
+
+
+@inlined
+def _skin(x, y, z, lips, inside, lids, hairiness, p, seed):
+    """Skin, or the hair or hat that covers it; see `_material`."""
+    albedo = _skin_albedo(x, y, z, lips, inside, lids, p, seed)
+    edge = hairiness
+    if abs(edge) < 0.2:
+        edge += p[_HAIRLINE] * noise(11 * x, 11 * y, 11 * z, seed + 5)
+    if edge <= 0.0:
+        return albedo, p[_GLOSS], int(p[_SHINE])
+    if p[_HAT] > 0:
+        tone = _cloth(x, y, z, p, seed)
+    else:
+        strand = 1 + 0.4 * noise(17 * x, 3 * y, 11 * z, seed + 6) + 0.2 * noise(6 * x, 6 * y, 6 * z, seed)
+        tone = p[_HAIR_] * strand
+    return albedo + (tone - albedo) * smoothstep(edge, 0.0, 0.06), 0.12 * p[_HAIR_], 3
+
+
+@inlined
+def _eye(dx, dy, dz, p):
+    """Albedo of an eye: pupil, iris with its dark rim, white."""
+    radius = math.sqrt(dx * dx + dy * dy) / _EYE_RADIUS
+    if dz <= 0 or radius >= 0.46:
+        return p[_SCLERA]
+    if radius < 0.2:
+        return 0.006
+    return p[_IRIS] * (0.5 if radius > 0.40 else 1.0)
+
+
+@njit(cache=True)
+def _tooth(x, upper, p):
+    gap = abs(sin(19 * x))
+    albedo = p[_TOOTH] * (0.86 + 0.14 * min(3 * gap, 1.0)) * (1 - 0.6 * smoothstep(abs(x), 0.12, 0.30))
+    return albedo if upper else albedo * 0.85
+
+
+@inlined
+def _material(kind, x, y, z, lips, inside, lids, hairiness, eyes_rest, p, seed):
+    """Albedo of a surface, how strong its highlights are, and how sharp: half as wide for each two more."""
+    if kind == SKIN:
+        return _skin(x, y, z, lips, inside, lids, hairiness, p, seed)
+    if kind == LEFT_EYE or kind == RIGHT_EYE:
+        k = kind - LEFT_EYE
+        return _eye(x - eyes_rest[k, 0], y - eyes_rest[k, 1], z - eyes_rest[k, 2], p), 0.8, 6
+    if kind == UPPER_TEETH or kind == LOWER_TEETH:
+        return _tooth(x, kind == UPPER_TEETH, p), 0.15, 5
+    if kind == TONGUE:
+        return 0.20, 0.05, 4
+    if kind == LASHES:
+        return 0.05, 0.0, 4
+    if kind == HAIR:
+        strand = 1 + 0.45 * noise(17 * x, 2 * y, 11 * z, seed + 6) + 0.2 * noise(5 * x, 5 * y, 5 * z, seed)
+        return p[_HAIR_] * strand, 0.12 * p[_HAIR_], 3
+    if kind == CLOTH:
+        return _cloth(x, y, z, p, seed), 0.0, 4
+    if kind == FRAME:
+        return p[_FRAME_], 0.3, 4
+    if kind == LENS:
+        return 0.015, 0.25, 5
+    return p[_SKIN_] * 1.02, 0.5 * p[_GLOSS], int(p[_SHINE])  # a hand
+
+
+@njit(cache=True)
+def _least_light(kind):
+    """Least shares of ambient and lamp light: teeth are glossy and catch light from everywhere."""
+    if kind == UPPER_TEETH:
+        return _LIGHT_TEETH, 0.75
+    if kind == LOWER_TEETH:
+        return 0.6 * _LIGHT_TEETH, 0.45
+    return 0.0, 0.0
+
+
+@inlined
+def _lit(shadows, frames, n, dx, dy, dz, lx, ly, lz, facing):
+    """Share of a lamp's light that reaches a point, by the four nearest points of its shadow map."""
+    size = shadows.shape[1]
+    u = (dx * frames[n, 0] + dy * frames[n, 1] + dz * frames[n, 2]) * frames[n, 6] + 0.5 * size
+    v = 0.5 * size - (dx * frames[n, 3] + dy * frames[n, 4] + dz * frames[n, 5]) * frames[n, 6]
+    fu, fv = math.floor(u - 0.5), math.floor(v - 0.5)
+    if fu < 0 or fv < 0 or fu >= size - 1 or fv >= size - 1:
+        return 1.0
+    depth = -(dx * lx + dy * ly + dz * lz)
+    bias = 0.06 + 0.12 * max(1 - abs(facing), 0.0)
+    a, b = int(fu), int(fv)
+    right, below = u - 0.5 - fu, v - 0.5 - fv
+    lit = 0.0
+    for corner in range(4):
+        ca, cb = corner & 1, corner >> 1
+        if depth < shadows[n, b + cb, a + ca] + bias:
+            lit += (right if ca else 1 - right) * (below if cb else 1 - below)
+    return lit
+
+
+@njit(cache=True)
+def _highlight(nx, ny, nz, hx, hy, hz, shine):
+    """Strength 0..1 of a highlight for a normal and the sum of the directions to lamp and camera."""
+    length = math.sqrt(hx * hx + hy * hy + hz * hz) + 1e-12
+    half = max((nx * hx + ny * hy + nz * hz) / length, 0.0)
+    return raised(half, shine) if half > 0.3 else 0.0
+
+
+@njit(cache=True)
 def _shade(
-    winner,
-    triangles,
-    part,
-    pixel,
-    occlusion,
-    eyes_rest,
-    eye_radius,
-    view,
-    lamps,
-    shadows,
-    shadow_frame,
-    ambient,
-    p,
-    seed,
+    winner, triangles, part, pixel, occlusion, eyes_rest, view, lamps, shadows, frames, ambient, p, seed
 ):
     """Radiance (h, w) of every covered pixel.
 
     `pixel` holds, per pixel: normal 0:3, undeformed position 3:6, position 6:9, masks 9:13, hairiness 13.
-    `lamps` (n, 4): direction and strength; `shadows` (n, s, s) their depth maps in the frames `shadow_frame`
-    (n, 7): two axes, and the scale.
+    `view`: position of the camera, and the centre of what it sees. `lamps` (n, 4): direction and strength;
+    `shadows` (n, s, s) their depth maps in the frames (n, 7): two axes, and the scale.
     """
     height, width = winner.shape
     result = np.zeros((height, width))
-    size = shadows.shape[1]
     for j in range(height):
         for i in range(width):
             t = winner[j, i]
             if t < 0:
                 continue
-            kind = part[t]
             nx, ny, nz, x, y, z, wx, wy, wz, lips, inside, lids, _ears, hairiness = pixel[j, i]
             vx, vy, vz = view[0] - wx, view[1] - wy, view[2] - wz
             length = math.sqrt(vx * vx + vy * vy + vz * vz)
@@ -302,118 +417,59 @@ def _shade(
             nx, ny, nz = nx / length, ny / length, nz / length
             if nx * vx + ny * vy + nz * vz < 0:
                 nx, ny, nz = -nx, -ny, -nz
-            in_mouth = kind == UPPER_TEETH or kind == LOWER_TEETH
-            glint, shine = 0.0, 4
-            if kind == SKIN:
-                albedo = _skin_albedo(x, y, z, lips, inside, lids, p, seed)
-                glint, shine = p[_GLOSS], int(p[_SHINE])
-                edge = hairiness
-                if abs(edge) < 0.2:
-                    edge += p[_HAIRLINE] * noise(11 * x, 11 * y, 11 * z, seed + 5)
-                if edge > 0.0:
-                    if p[_HAT] > 0:
-                        kind = CLOTH
-                    else:
-                        kind = HAIR
-                    cover = smoothstep(edge, 0.0, 0.06)
-                    strand = (
-                        1
-                        + 0.4 * noise(17 * x, 3 * y, 11 * z, seed + 6)
-                        + 0.2 * noise(6 * x, 6 * y, 6 * z, seed)
-                    )
-                    tone = (
-                        p[_CLOTH_] * (1 + 0.1 * noise(14 * x, 14 * y, 14 * z, seed))
-                        if kind == CLOTH
-                        else p[_HAIR_] * strand
-                    )
-                    albedo += (tone - albedo) * cover
-                    glint, shine = 0.12 * p[_HAIR_], 3
-            elif kind == LEFT_EYE or kind == RIGHT_EYE:
-                dx = x - eyes_rest[kind - LEFT_EYE, 0]
-                dy = y - eyes_rest[kind - LEFT_EYE, 1]
-                dz = z - eyes_rest[kind - LEFT_EYE, 2]
-                radius = math.sqrt(dx * dx + dy * dy) / eye_radius
-                albedo = p[_SCLERA]
-                if dz > 0:
-                    if radius < 0.2:
-                        albedo = 0.006
-                    elif radius < 0.46:
-                        albedo = p[_IRIS] * (0.5 if radius > 0.40 else 1.0)
-                glint, shine = 0.8, 6
-            elif in_mouth:
-                gap = abs(sin(19 * x))
-                albedo = (
-                    p[_TOOTH] * (0.86 + 0.14 * min(3 * gap, 1.0)) * (1 - 0.6 * smoothstep(abs(x), 0.12, 0.30))
-                )
-                if kind == LOWER_TEETH:
-                    albedo *= 0.85
-                glint, shine = 0.15, 5
-            elif kind == TONGUE:
-                albedo = 0.20
-                glint = 0.05
-            elif kind == LASHES:
-                albedo = 0.05
-            elif kind == HAIR:
-                strand = (
-                    1 + 0.45 * noise(17 * x, 2 * y, 11 * z, seed + 6) + 0.2 * noise(5 * x, 5 * y, 5 * z, seed)
-                )
-                albedo = p[_HAIR_] * strand
-                glint, shine = 0.12 * p[_HAIR_], 3
-            elif kind == CLOTH:
-                albedo = p[_CLOTH_] * (1 + 0.1 * noise(14 * x, 14 * y, 14 * z, seed))
-            elif kind == FRAME:
-                albedo = p[_FRAME_]
-                glint = 0.3
-            elif kind == LENS:
-                albedo = 0.015
-                glint, shine = 0.25, 5
-            else:  # HAND
-                albedo = p[_SKIN_] * 1.02
-                glint, shine = 0.5 * p[_GLOSS], int(p[_SHINE])
+            albedo, glint, shine = _material(
+                part[t], x, y, z, lips, inside, lids, hairiness, eyes_rest, p, seed
+            )
             albedo = min(max(albedo, 0.004), 0.95)
 
-            open_air = occlusion[j, i]
-            if in_mouth:
-                open_air = max(open_air, _LIGHT_TEETH if kind == UPPER_TEETH else 0.6 * _LIGHT_TEETH)
+            least_air, least_lit = _least_light(part[t])
+            open_air = max(occlusion[j, i], least_air)
             light = ambient * (0.55 + 0.45 * ny) * open_air + 0.3 * ambient * open_air
             gleam = 0.0
+            dx, dy, dz = wx - view[3], wy - view[4], wz - view[5]
             for n in range(len(lamps)):
                 lx, ly, lz, strength = lamps[n]
                 facing = nx * lx + ny * ly + nz * lz
                 diffuse = max((facing + 0.18) / 1.18, 0.0)
                 if diffuse <= 0.0:
                     continue
-                f = shadow_frame[n]
-                u = ((wx - view[3]) * f[0] + (wy - view[4]) * f[1] + (wz - view[5]) * f[2]) * f[
-                    6
-                ] + 0.5 * size
-                v = (
-                    0.5 * size
-                    - ((wx - view[3]) * f[3] + (wy - view[4]) * f[4] + (wz - view[5]) * f[5]) * f[6]
-                )
-                depth = -((wx - view[3]) * lx + (wy - view[4]) * ly + (wz - view[5]) * lz)
-                bias = 0.06 + 0.12 * max(1 - abs(facing), 0.0)
-                lit = 0.0
-                fu, fv = math.floor(u - 0.5), math.floor(v - 0.5)
-                if fu < 0 or fv < 0 or fu >= size - 1 or fv >= size - 1:
-                    lit = 1.0
-                else:
-                    a, b = int(fu), int(fv)
-                    right, below = u - 0.5 - fu, v - 0.5 - fv
-                    for corner in range(4):
-                        ca, cb = corner & 1, corner >> 1
-                        if depth < shadows[n, b + cb, a + ca] + bias:
-                            lit += (right if ca else 1 - right) * (below if cb else 1 - below)
-                if in_mouth:
-                    lit = max(lit, 0.75 if kind == UPPER_TEETH else 0.45)
+                lit = max(_lit(shadows, frames, n, dx, dy, dz, lx, ly, lz, facing), least_lit)
                 light += 1.5 * strength * lit * diffuse * (0.6 + 0.4 * open_air)
-                hx, hy, hz = lx + vx, ly + vy, lz + vz
-                length = math.sqrt(hx * hx + hy * hy + hz * hz) + 1e-12
-                half = max((nx * hx + ny * hy + nz * hz) / length, 0.0)
-                if half > 0.3:
-                    gleam += strength * lit * glint * raised(half, shine)
+                gleam += strength * lit * glint * _highlight(nx, ny, nz, lx + vx, ly + vy, lz + vz, shine)
             result[j, i] = albedo * light + 0.5 * gleam
     return result
+
+
+@functools.cache
+def _eyes_rest() -> np.ndarray:
+    """Centres (2, 3) of the eyes of the undeformed head."""
+    head = load_head()
+    return eye_centres(head.vertices, head.vertex_part)
+
+
+def _shadow_maps(
+    lamps: list[Lamp], camera: Camera, vertices: np.ndarray, scene: Scene
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shadow maps (n, s, s) of the lamps, and their frames (n, 7); see `_shade`."""
+    shadows = np.empty((len(lamps), SHADOW, SHADOW))
+    frames = np.empty((len(lamps), 7))
+    dx, dy, dz = (vertices[:, axis] - camera.centre[axis] for axis in range(3))
+    scale = 0.5 * SHADOW / (1.75 * scene.size)
+    for n, lamp in enumerate(lamps):
+        lx, ly, lz = lamp.direction
+        flat = math.sqrt(lx * lx + lz * lz) + 1e-9
+        across = np.array([lz / flat, 0.0, -lx / flat])
+        upward = np.array([ly * across[2], lz * across[0] - lx * across[2], -ly * across[0]])
+        frames[n] = (*across, *upward, scale)
+        shadows[n] = depth_map(
+            (dx * across[0] + dz * across[2]) * scale + 0.5 * SHADOW,
+            0.5 * SHADOW - (dx * upward[0] + dy * upward[1] + dz * upward[2]) * scale,
+            -(dx * lx + dy * ly + dz * lz),
+            scene.triangles,
+            scene.part,
+            SHADOW,
+        )
+    return shadows, frames
 
 
 def _paint_parameters(
@@ -525,30 +581,7 @@ def render(seed: int, index: int, label: str | None = None, fine: bool = False) 
     covered = winner >= 0
     occlusion = _occlusion(z_buffer, covered)
 
-    shadows = np.empty((len(lamps), SHADOW, SHADOW))
-    frames = np.empty((len(lamps), 7))
-    for n, lamp in enumerate(lamps):
-        lx, ly, lz = lamp.direction
-        flat = math.sqrt(lx * lx + lz * lz) + 1e-9
-        across = np.array([lz / flat, 0.0, -lx / flat])
-        upward = np.array([ly * across[2], lz * across[0] - lx * across[2], -ly * across[0]])
-        scale = 0.5 * SHADOW / (1.75 * scene.size)
-        frames[n] = (*across, *upward, scale)
-        dx, dy, dz = (vertices[:, axis] - camera.centre[axis] for axis in range(3))
-        shadows[n] = depth_map(
-            (dx * across[0] + dz * across[2]) * scale + 0.5 * SHADOW,
-            0.5 * SHADOW - (dx * upward[0] + dy * upward[1] + dz * upward[2]) * scale,
-            -(dx * lx + dy * ly + dz * lz),
-            scene.triangles,
-            scene.part,
-            SHADOW,
-        )
-    eyes_rest = np.array(
-        [
-            [math.fsum(c) / len(c) for c in head.vertices[head.vertex_part == k].T.tolist()]
-            for k in (LEFT_EYE, RIGHT_EYE)
-        ]
-    )
+    shadows, frames = _shadow_maps(lamps, camera, vertices, scene)
     view = np.array([camera.centre[0], camera.centre[1], camera.centre[2] + camera.distance, *camera.centre])
     radiance = _shade(
         winner,
@@ -556,8 +589,7 @@ def render(seed: int, index: int, label: str | None = None, fine: bool = False) 
         scene.part,
         pixel,
         occlusion,
-        eyes_rest,
-        0.138,
+        _eyes_rest(),
         view,
         np.array([[*lamp.direction, lamp.strength] for lamp in lamps]),
         shadows,
@@ -571,39 +603,47 @@ def render(seed: int, index: int, label: str | None = None, fine: bool = False) 
     behind = background(random, FINE)
     pixels = photograph(random, radiance, covered, face, behind, fine)
 
-    teeth = int(((kinds == UPPER_TEETH) | (kinds == LOWER_TEETH)).sum())
-    in_mouth = teeth + int((kinds == TONGUE).sum()) + int((face & (pixel[:, :, 9 + INSIDE] > 0.5)).sum())
-    mouth_area = in_mouth + int((face & (pixel[:, :, 9 + LIPS] > 0.5)).sum())
-    brow_raise = 0.5 * (expression.strength("browInnerUp") + expression.strength("browOuterUp"))
+    factors = {"label": expression.label, "identity": seed * 1_000_000 + number}
+    factors |= _person_factors(person) | _pose_factors(camera) | _expression_factors(expression)
+    factors |= {"teeth": _share_of_teeth(kinds, pixel)} | scene.extras
+    factors |= {"beard": person.beard, "hair": person.hair, "light": light, "seed": seed}
+    return Image(pixels, factors)
+
+
+def _person_factors(person: Identity) -> dict[str, float]:
     african, asian = round(person.ancestry["african"], 3), round(person.ancestry["asian"], 3)
-    factors = {
-        "label": expression.label,
-        "identity": seed * 1_000_000 + number,
+    return {
         "age": round(person.age, 1),
         "gender": round(person.gender, 3),
         "african": african,
         "asian": asian,
         "european": round(1.0 - african - asian, 3),
-        "yaw": round(camera.yaw * DEGREES, 1),
-        "pitch": round(-camera.pitch * DEGREES, 1),
-        "roll": round(-camera.roll * DEGREES, 1),
-        "intensity": round(expression.intensity, 3),
-        "smile": round(expression.strength("mouthSmile"), 3),
-        "mouth_open": round(expression.strength("jawOpen"), 3),
-        "brow_raise": round(brow_raise, 3),
-        "eye_wide": round(expression.strength("eyeWide"), 3),
-        "brow_lower": round(expression.strength("browDown"), 3),
-        "eye_closed": round(expression.strength("eyeBlink"), 3),
-        "teeth": round(teeth / mouth_area, 3) if mouth_area else 0.0,
-        "glasses": scene.extras["glasses"],
-        "hat": scene.extras["hat"],
-        "hand": scene.extras["hand"],
-        "beard": person.beard,
-        "hair": person.hair,
-        "light": light,
-        "seed": seed,
     }
-    return Image(pixels, factors)
 
 
-__all__ = ["EARS", "LIDS", "Image", "exp", "log", "render"]
+def _pose_factors(camera: Camera) -> dict[str, float]:
+    angles = {"yaw": camera.yaw, "pitch": -camera.pitch, "roll": -camera.roll}
+    return {name: round(angle * DEGREES, 1) for name, angle in angles.items()}
+
+
+def _expression_factors(expression: Expression) -> dict[str, float]:
+    strength = expression.strength
+    measured = {
+        "intensity": expression.intensity,
+        "smile": strength("mouthSmile"),
+        "mouth_open": strength("jawOpen"),
+        "brow_raise": 0.5 * (strength("browInnerUp") + strength("browOuterUp")),
+        "eye_wide": strength("eyeWide"),
+        "brow_lower": strength("browDown"),
+        "eye_closed": strength("eyeBlink"),
+    }
+    return {name: round(value, 3) for name, value in measured.items()}
+
+
+def _share_of_teeth(kinds: np.ndarray, pixel: np.ndarray) -> float:
+    """Share of the mouth that shows teeth, from what each pixel (h, w) shows and its values; see `_shade`."""
+    skin = kinds == SKIN
+    teeth = int(((kinds == UPPER_TEETH) | (kinds == LOWER_TEETH)).sum())
+    mouth = teeth + int((kinds == TONGUE).sum())
+    mouth += sum(int((skin & (pixel[:, :, 9 + mask] > 0.5)).sum()) for mask in (INSIDE, LIPS))
+    return round(teeth / mouth, 3) if mouth else 0.0

@@ -1,7 +1,9 @@
 """The scene of one image: the deformed head and what is added to it, as one mesh."""
 
+import functools
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -20,6 +22,7 @@ from faces.geometry import (
     SKIN,
     TONGUE,
     UPPER_TEETH,
+    Head,
     load_head,
     rotate,
     rotation,
@@ -77,6 +80,62 @@ def _mean(points: np.ndarray) -> np.ndarray:
     return np.array([math.fsum(column) / len(points) for column in points.T.tolist()])
 
 
+@dataclass(frozen=True)
+class _Measures:
+    """Of a head that expresses nothing, in decimetres.
+
+    Attributes
+    ----------
+    eyes : (2, 3) float64
+        Centres of the left and right eye.
+    mouth : (3,) float64
+        Centre of the lips.
+    size : float
+        Size of the face, 1 for the base head.
+    half_width : float
+        From the middle to the side.
+    front : float
+        z of the forehead.
+    """
+
+    eyes: np.ndarray
+    mouth: np.ndarray
+    size: float
+    half_width: float
+    front: float
+
+
+@functools.cache
+def _regions() -> dict[str, np.ndarray]:
+    """Return numbers of the vertices that are measured, and the mask (t,) of the upper lashes' triangles."""
+    head = load_head()
+    x, y, _ = head.vertices.T
+    skin, lips = head.vertex_part == SKIN, head.masks[:, LIPS] > 0.5
+    sides, forehead = np.abs(y - 7.3) < 0.4, (np.abs(y - 7.8) < 0.4) & (np.abs(x) < 0.2)
+    masks = {"skin": skin, "lips": lips, "sides": skin & sides, "forehead": skin & forehead}
+    found = {name: np.nonzero(mask)[0] for name, mask in masks.items()}
+    return found | {"upper_lashes": y[head.triangles].max(1) > 7.28}
+
+
+def _measure(still: np.ndarray, parts: np.ndarray) -> _Measures:
+    """Measure the vertices (v, 3) of a head that expresses nothing."""
+    regions = _regions()
+    eyes, mouth = eye_centres(still, parts), _mean(still[regions["lips"]])
+    top = float(still[regions["skin"], 1].max())
+    return _Measures(
+        eyes=eyes,
+        mouth=mouth,
+        size=0.5 * (_mean(eyes)[1] - mouth[1]) / EYE_TO_MOUTH + 0.5 * (top - mouth[1]) / 1.85,
+        half_width=float(np.abs(still[regions["sides"], 0]).max()),
+        front=float(still[regions["forehead"], 2].max()),
+    )
+
+
+def eye_centres(vertices: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Centres (2, 3) of the left and right eye."""
+    return np.array([_mean(vertices[parts == part]) for part in (LEFT_EYE, RIGHT_EYE)])
+
+
 class _Mesh:
     """Collects meshes."""
 
@@ -93,6 +152,18 @@ class _Mesh:
         self.triangles.append(triangles + self.count)
         self.part.append(np.full(len(triangles), part))
         self.count += len(vertices)
+
+    def scene(self, hairiness: np.ndarray, **facts: Any) -> Scene:
+        """Return everything as one mesh; `hairiness` is that of its first vertices."""
+        return Scene(
+            vertices=np.concatenate(self.vertices),
+            texture=np.concatenate(self.texture),
+            hairiness=np.concatenate([hairiness, np.full(self.count - len(hairiness), -1.0)]),
+            cover=np.concatenate(self.cover),
+            triangles=np.concatenate(self.triangles),
+            part=np.concatenate(self.part).astype(np.int64),
+            **facts,
+        )
 
 
 @njit(cache=True)
@@ -128,19 +199,18 @@ def _puff(vertices, normals, hairiness, thickness, lumps, frequency, seed):
     return result
 
 
-def _curtain(
-    random: Random, mesh: _Mesh, half_width: float, eyes: np.ndarray, size: float, part: int
-) -> None:
+def _curtain(random: Random, mesh: _Mesh, face: _Measures, part: int) -> None:
     """Long hair or a head scarf: a sheet around the sides and back of the head."""
     rows, columns = 18, 26
     opening = random.uniform(0.7, 1.35)
     bottom = random.uniform(-2.4, -0.7)
-    width = half_width + random.uniform(0.02, 0.2) * size
-    depth = random.uniform(0.95, 1.15) * size
+    width = face.half_width + random.uniform(0.02, 0.2) * face.size
+    depth = random.uniform(0.95, 1.15) * face.size
     flare = random.uniform(-0.08, 0.2)
     wave, frequency, phase = random.uniform(0, 0.05), random.uniform(3, 9), random.uniform(0, 6)
+    centre = _mean(face.eyes)
     points, cover = _curtain_points(
-        rows, columns, opening, bottom, width, depth, flare, wave, frequency, phase, _mean(eyes), size
+        rows, columns, opening, bottom, width, depth, flare, wave, frequency, phase, centre, face.size
     )
     mesh.add(points, sheet_triangles(rows, columns), part, cover if part == HAIR else None)
 
@@ -166,14 +236,12 @@ def _curtain_points(
     return points, cover
 
 
-def _fringe(
-    random: Random, mesh: _Mesh, half_width: float, eyes: np.ndarray, size: float, front: float
-) -> None:
+def _fringe(random: Random, mesh: _Mesh, face: _Measures) -> None:
     """Hair falling over the forehead."""
     rows, columns = 10, 25
     sweep, parting = random.normal(0, 0.25), random.uniform(-0.5, 0.5)
     end = random.uniform(0.18, 0.6)
-    centre = _mean(eyes)
+    centre = _mean(face.eyes)
     points = np.empty((rows, columns, 3))
     cover = np.empty((rows, columns))
     for j in range(columns):
@@ -183,9 +251,9 @@ def _fringe(
         for i in range(rows):
             t = i / (rows - 1)
             y = 1.0 + (low - 1.0) * t
-            x = across * half_width / 0.8 * (0.75 + 0.25 * math.sqrt(t))
+            x = across * face.half_width / 0.8 * (0.75 + 0.25 * math.sqrt(t))
             recede = 0.55 * power(abs(across) / 0.8, 2.2) + 1.2 * power(max(y - 0.45, 0.0), 2.0)
-            points[i, j] = (x, centre[1] + y * size, front + 0.06 - recede * size)
+            points[i, j] = (x, centre[1] + y * face.size, face.front + 0.06 - recede * face.size)
             cover[i, j] = min((1 - t) * 2.2 - 0.45, min(j, columns - 1 - j) / 2.0)
     mesh.add(points.reshape(-1, 3), sheet_triangles(rows, columns), HAIR, cover.ravel())
 
@@ -290,6 +358,132 @@ def _hands(
         )
 
 
+@dataclass
+class _Haircut:
+    """How the hair of a person, or a hat, covers the base head; in decimetres.
+
+    Attributes
+    ----------
+    seeds : dict of str to int
+        Of the noise in lumps and line, of long hair and of glasses.
+    line, curve, parting, wave : float
+        Height of the hairline over the forehead, how it falls to the sides, where it parts, its waves.
+    side, sideburn : float
+        How far forwards and how far down hair grows at the sides.
+    thickness, lumps, frequency : float
+        Of the hair, and of its uneven surface.
+    fringe : bool
+        Whether hair falls over the forehead.
+    fringe_habits : Random
+        How it falls.
+    crown : float
+        Height above which the head is bald; 9: nowhere.
+    """
+
+    seeds: dict[str, int]
+    line: float
+    curve: float
+    parting: float
+    side: float
+    sideburn: float
+    wave: float
+    thickness: float
+    lumps: float
+    frequency: float
+    fringe: bool
+    fringe_habits: Random
+    crown: float = 9.0
+
+
+def _haircut(habits: Random, person: Identity) -> _Haircut:
+    cut = _Haircut(
+        seeds={name: habits.seed() for name in ("lumps", "line", "curtain", "glasses")},
+        line=habits.uniform(7.80, 8.08) if habits.chance(0.85) else habits.uniform(7.62, 7.80),
+        curve=habits.uniform(0.0, 0.5),
+        parting=habits.uniform(-0.5, 0.5),
+        side=habits.uniform(0.45, 0.85),
+        sideburn=habits.uniform(6.6, 7.2),
+        wave=habits.uniform(0.0, 0.1),
+        thickness=habits.uniform(0.03, 0.16) if person.gender > 0.5 else habits.uniform(0.06, 0.3),
+        lumps=habits.uniform(0.1, 0.6),
+        frequency=habits.uniform(3, 9),
+        fringe=habits.chance(0.4 if person.gender < 0.5 else 0.22),
+        fringe_habits=Random(habits.seed()),
+    )
+    if person.hair == "bald":
+        cut.line, cut.crown = (9.0, 7.6) if habits.chance(0.5) and person.age > 16 else (9.5, 0.0)
+    return cut
+
+
+def _put_hat_on(random: Random, cut: _Haircut) -> None:
+    """Let the hat take the place of the hair."""
+    cut.line, cut.crown, cut.curve, cut.wave = random.uniform(7.62, 7.8), 9.0, 0.0, 0.0
+    cut.sideburn, cut.thickness, cut.lumps = random.uniform(7.0, 7.3), random.uniform(0.06, 0.18), 0.05
+
+
+def _show_teeth(random: Random, moved: np.ndarray, parts: np.ndarray, happy: bool, size: float) -> None:
+    """Let upper teeth reach lower and the tongue lie further back than modelled: a smile shows teeth."""
+    upper, lower, tongue = (parts == part for part in (UPPER_TEETH, LOWER_TEETH, TONGUE))
+    gum = float(moved[upper, 1].max())
+    reach = random.uniform(1.1, 1.5) if happy else random.uniform(0.8, 1.15)
+    moved[upper, 1] = gum + (moved[upper, 1] - gum) * reach
+    moved[lower] += np.array([0.0, -random.uniform(0.02, 0.08) * size, -0.05])
+    moved[tongue] -= np.array([0.0, 0.05 * size, 0.2 if happy else random.uniform(0.0, 0.15)])
+
+
+def _look(moved: np.ndarray, parts: np.ndarray, gaze: tuple[float, float]) -> None:
+    """Turn the eyes."""
+    for part in (LEFT_EYE, RIGHT_EYE):
+        chosen = parts == part
+        moved[chosen] = rotate(moved[chosen], rotation(gaze[0], -gaze[1], 0.0), _mean(moved[chosen]))
+
+
+def _shown_triangles(random: Random, head: Head, age: float) -> np.ndarray:
+    """Tell which of the head's triangles (t,) are shown: lower lashes never, teeth not before they grow."""
+    keep = (head.part != LASHES) | (_regions()["upper_lashes"] & random.chance(0.8))
+    if age < 1.5:
+        keep &= (head.part != UPPER_TEETH) & (head.part != LOWER_TEETH)
+    return keep
+
+
+def _brim(random: Random, mesh: _Mesh, face: _Measures, line: float) -> None:
+    """Add the brim of a cap whose edge is at the height `line` of the base head."""
+    rows, columns = 5, 15
+    brim = np.empty((rows, columns, 3))
+    reach, drop = random.uniform(0.35, 0.7), random.uniform(0.0, 0.35)
+    y = _mean(face.eyes)[1] + (line - 7.28) * face.size + 0.05
+    for i in range(rows):
+        for j in range(columns):
+            across = -1.0 + 2.0 * j / (columns - 1)
+            out = reach * i / (rows - 1) * math.sqrt(1 - across * across)
+            brim[i, j] = (
+                across * 0.85 * face.half_width,
+                y - 0.12 * across * across - drop * out,
+                face.front + 0.1 - 0.55 * across * across * face.size + out * face.size,
+            )
+    mesh.add(brim.reshape(-1, 3), sheet_triangles(rows, columns), CLOTH)
+
+
+def _cover_head(
+    random: Random, mesh: _Mesh, face: _Measures, person: Identity, cut: _Haircut, hat: str
+) -> None:
+    """Add what hangs from the head: long hair or a scarf, a fringe, the brim of a cap."""
+    if hat == "scarf" or (person.hair == "long" and hat != "beanie"):
+        _curtain(Random(cut.seeds["curtain"]), mesh, face, CLOTH if hat == "scarf" else HAIR)
+    if person.hair != "bald" and hat == "none" and cut.fringe and person.age > 2:
+        _fringe(cut.fringe_habits, mesh, face)
+    if hat == "cap":
+        _brim(random, mesh, face, cut.line)
+
+
+# How often hands are in the picture of a class, and where they are then.
+_HANDS = {
+    "neutral": (0.07, {"cheeks": 0.25, "mouth": 0.05, "chin": 0.7}),
+    "happy": (0.04, {"cheeks": 0.25, "mouth": 0.05, "chin": 0.7}),
+    "surprise": (0.15, {"cheeks": 0.6, "mouth": 0.25, "chin": 0.15}),
+}
+
+
 def build_scene(random: Random, person: Identity, habits: Random, expression: Expression) -> Scene:
     """Build the mesh of one image.
 
@@ -305,107 +499,51 @@ def build_scene(random: Random, person: Identity, habits: Random, expression: Ex
     head = load_head()
     base, parts, masks = head.vertices, head.vertex_part, head.masks
     still = head.deform(base, person.weights)
-    lips = masks[:, LIPS] > 0.5
-    eyes_still = np.array([_mean(still[parts == part]) for part in (LEFT_EYE, RIGHT_EYE)])
-    mouth = _mean(still[lips])
-    top = float(still[parts == SKIN, 1].max())
-    size = 0.5 * (_mean(eyes_still)[1] - mouth[1]) / EYE_TO_MOUTH + 0.5 * (top - mouth[1]) / 1.85
+    face = _measure(still, parts)
+    size, half_width = face.size, face.half_width
 
     # Facial actions are modelled on the grown head: on a smaller one they are smaller, too.
     moved = head.deform(still, {name: min(size, 1.0) * value for name, value in expression.weights.items()})
-
-    # Upper teeth reach lower and the tongue lies further back than modelled: a smile shows teeth, not tongue.
-    upper, lower, tongue = (parts == part for part in (UPPER_TEETH, LOWER_TEETH, TONGUE))
-    gum = float(moved[upper, 1].max())
-    reach = random.uniform(1.1, 1.5) if expression.label == "happy" else random.uniform(0.8, 1.15)
-    moved[upper, 1] = gum + (moved[upper, 1] - gum) * reach
-    moved[lower] += np.array([0.0, -random.uniform(0.02, 0.08) * size, -0.05])
-    moved[tongue] -= np.array(
-        [0.0, 0.05 * size, 0.2 if expression.label == "happy" else random.uniform(0.0, 0.15)]
-    )
-    for part in (LEFT_EYE, RIGHT_EYE):
-        chosen = parts == part
-        moved[chosen] = rotate(
-            moved[chosen], rotation(expression.gaze[0], -expression.gaze[1], 0.0), _mean(moved[chosen])
-        )
-    eyes = np.array([_mean(moved[parts == part]) for part in (LEFT_EYE, RIGHT_EYE)])
+    _show_teeth(random, moved, parts, expression.label == "happy", size)
+    _look(moved, parts, expression.gaze)
+    eyes = eye_centres(moved, parts)
 
     # Hair follows the person; a hat, glasses and hands belong to the image.
     hat = random.pick({"none": 0.91, "cap": 0.035, "beanie": 0.035, "scarf": 0.02})
-    lumps_seed, line_seed, curtain_seed, glasses_seed = (habits.seed() for _ in range(4))
-    line = habits.uniform(7.80, 8.08) if habits.chance(0.85) else habits.uniform(7.62, 7.80)
-    curve, parting, side = habits.uniform(0.0, 0.5), habits.uniform(-0.5, 0.5), habits.uniform(0.45, 0.85)
-    sideburn, wave = habits.uniform(6.6, 7.2), habits.uniform(0.0, 0.1)
-    thickness = habits.uniform(0.03, 0.16) if person.gender > 0.5 else habits.uniform(0.06, 0.3)
-    lumps, frequency = habits.uniform(0.1, 0.6), habits.uniform(3, 9)
-    fringe = habits.chance(0.4 if person.gender < 0.5 else 0.22)
-    fringe_habits = Random(habits.seed())
-    crown = 9.0
-    if person.hair == "bald":
-        line, crown = (9.0, 7.6) if habits.chance(0.5) and person.age > 16 else (9.5, 0.0)
+    cut = _haircut(habits, person)
     if hat != "none":
-        line, crown, curve, wave = random.uniform(7.62, 7.8), 9.0, 0.0, 0.0
-        sideburn, thickness, lumps = random.uniform(7.0, 7.3), random.uniform(0.06, 0.18), 0.05
+        _put_hat_on(random, cut)
     hairiness = _hairiness(
-        base, parts, masks[:, EARS], line, curve, parting, side, sideburn, wave, crown, line_seed
+        base,
+        parts,
+        masks[:, EARS],
+        cut.line,
+        cut.curve,
+        cut.parting,
+        cut.side,
+        cut.sideburn,
+        cut.wave,
+        cut.crown,
+        cut.seeds["line"],
     )
     normals = vertex_normals(moved, head.triangles)
-    moved = _puff(moved, normals, hairiness, thickness * size, lumps, frequency, lumps_seed)
+    thickness = cut.thickness * size
+    moved = _puff(moved, normals, hairiness, thickness, cut.lumps, cut.frequency, cut.seeds["lumps"])
 
-    upper_lashes = base[head.triangles][:, :, 1].max(1) > 7.28
-    keep = (head.part != LASHES) | (upper_lashes & random.chance(0.8))
-    if person.age < 1.5:
-        keep &= (head.part != UPPER_TEETH) & (head.part != LOWER_TEETH)
+    keep = _shown_triangles(random, head, person.age)
     mesh = _Mesh(moved, base, head.triangles[keep], head.part[keep])
-    skin = parts == SKIN
-    half_width = float(np.abs(still[skin & (np.abs(base[:, 1] - 7.3) < 0.4), 0]).max())
-    front = float(still[skin & (np.abs(base[:, 1] - 7.8) < 0.4) & (np.abs(base[:, 0]) < 0.2), 2].max())
-    if hat == "scarf" or (person.hair == "long" and hat != "beanie"):
-        _curtain(Random(curtain_seed), mesh, half_width, eyes_still, size, CLOTH if hat == "scarf" else HAIR)
-    if person.hair != "bald" and hat == "none" and fringe and person.age > 2:
-        _fringe(fringe_habits, mesh, half_width, eyes_still, size, front)
-    if hat == "cap":
-        rows, columns = 5, 15
-        brim = np.empty((rows, columns, 3))
-        reach, drop = random.uniform(0.35, 0.7), random.uniform(0.0, 0.35)
-        y = _mean(eyes_still)[1] + (line - 7.28) * size + 0.05
-        for i in range(rows):
-            for j in range(columns):
-                across = -1.0 + 2.0 * j / (columns - 1)
-                out = reach * i / (rows - 1) * math.sqrt(1 - across * across)
-                brim[i, j] = (
-                    across * 0.85 * half_width,
-                    y - 0.12 * across * across - drop * out,
-                    front + 0.1 - 0.55 * across * across * size + out * size,
-                )
-        mesh.add(brim.reshape(-1, 3), sheet_triangles(rows, columns), CLOTH)
+    _cover_head(random, mesh, face, person, cut, hat)
     glasses = person.glasses if random.chance(0.85) else "none"
     if glasses != "none":
-        _glasses(Random(glasses_seed), mesh, eyes, half_width, size, glasses == "sun")
-    often = {"neutral": 0.07, "happy": 0.04, "surprise": 0.15}[expression.label]
-    hand = random.pick(
-        {
-            "none": 1 - often,
-            "cheeks": often * (0.6 if expression.label == "surprise" else 0.25),
-            "mouth": often * (0.25 if expression.label == "surprise" else 0.05),
-            "chin": often * (0.15 if expression.label == "surprise" else 0.7),
-        }
-    )
+        _glasses(Random(cut.seeds["glasses"]), mesh, eyes, half_width, size, glasses == "sun")
+    often, places = _HANDS[expression.label]
+    hand = random.pick({"none": 1 - often} | {place: often * share for place, share in places.items()})
     if hand != "none":
-        _hands(random, mesh, hand, eyes, mouth, half_width, size)
-    vertices = np.concatenate(mesh.vertices)
-    return Scene(
-        vertices=vertices,
-        texture=np.concatenate(mesh.texture),
-        hairiness=np.concatenate([hairiness, np.full(len(vertices) - len(hairiness), -1.0)]),
-        cover=np.concatenate(mesh.cover),
-        triangles=np.concatenate(mesh.triangles),
-        part=np.concatenate(mesh.part).astype(np.int64),
+        _hands(random, mesh, hand, eyes, face.mouth, half_width, size)
+    return mesh.scene(
+        hairiness,
         eyes=eyes,
-        mouth=mouth,
+        mouth=face.mouth,
         size=float(size),
         extras={"glasses": glasses, "hat": int(hat != "none"), "hand": int(hand != "none")},
     )
-
-
-__all__ = ["EYE_TO_MOUTH", "INSIDE", "LIDS", "LIPS", "TONGUE", "Scene", "build_scene"]

@@ -285,6 +285,13 @@ def test_a_difference_is_named(copy):
     assert build.check(2, copy) == []
 
 
+def test_progress_is_a_line_every_tenth_part(copy, capsys):
+    assert build.check(30, copy) == []
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 11  # the first, and ten
+    assert lines[0].startswith("checked 1 of 30 faces, 0:") and lines[-1] == "checked 30 of 30 faces"
+
+
 def test_unknown_class_and_empty_requests():
     with pytest.raises(UsageError) as error:
         sample_expression(maths.Random(0), "bored", sample_identity(maths.Random(1)))
