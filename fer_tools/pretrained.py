@@ -1,6 +1,7 @@
 """The trained network that comes with the package, and its model card."""
 
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def _draw_curve(content: dict[str, Any]) -> Any:
 
 
 def card(content: dict[str, Any]) -> str:
-    """Write the model card from what was measured.
+    """Write the model card: model_card.md, beside this file, filled with what was measured.
 
     Parameters
     ----------
@@ -75,79 +76,33 @@ def card(content: dict[str, Any]) -> str:
     str
         Markdown. After Mitchell et al. (2019), Model Cards for Model Reporting, arXiv:1810.03993.
     """
-    values, metrics, seeds = content["parameters"], content["metrics"], content["seeds"]
-    classes = content["classes"]
-    named = ", ".join(f"*{name}*" for name in classes)
-
-    def share(key: str) -> str:
-        return f"{metrics[key]:.1%}"
-
-    by_class = "\n".join(
-        f"| {name} | {share(f'test.precision.{name}')} | {share(f'test.recall.{name}')} "
-        f"| {share(f'test.f1.{name}')} | {metrics[f'data.test.{name}']:,} |"
-        for name in classes
+    threads = content["machine"]["threads"]
+    template = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
+    return template.format(
+        **content
+        | {
+            "named": ", ".join(f"*{name}*" for name in content["classes"]),
+            "classes": len(content["classes"]),
+            "with_threads": f" with {threads} threads" if threads else "",
+            "by_class": "\n".join(_by_class(content["metrics"], name) for name in content["classes"]),
+            "by_seed": "\n".join(_by_seed(content["seeds"])),
+        }
     )
-    rows = "\n".join(
-        f"| {seed['seed']} | {seed['accuracy']:.1%} ({seed['accuracy_low']:.1%} to {seed['accuracy_high']:.1%}) "
-        f"| {seed['balanced_accuracy']:.1%} | {seed['loss']:.3f} |"
-        for seed in seeds
-    )
+
+
+def _by_class(metrics: dict[str, Any], name: str) -> str:
+    measured = (f"{metrics[f'test.{key}.{name}']:.1%}" for key in ("precision", "recall", "f1"))
+    return f"| {name} | {' | '.join(measured)} | {metrics[f'data.test.{name}']:,} |"
+
+
+def _by_seed(seeds: list[dict[str, Any]]) -> Iterator[str]:
+    for seed in seeds:
+        interval = f"{seed['accuracy_low']:.1%} to {seed['accuracy_high']:.1%}"
+        balanced, loss = seed["balanced_accuracy"], seed["loss"]
+        yield f"| {seed['seed']} | {seed['accuracy']:.1%} ({interval}) | {balanced:.1%} | {loss:.3f} |"
     if len(seeds) > 1:
-        accuracies = [seed["accuracy"] for seed in seeds]
-        rows += (
-            f"\n| mean (standard deviation) | **{statistics.mean(accuracies):.1%}** "
-            f"({100 * statistics.stdev(accuracies):.1f} points) "
-            f"| {statistics.mean(seed['balanced_accuracy'] for seed in seeds):.1%} "
-            f"| {statistics.mean(seed['loss'] for seed in seeds):.3f} |"
-        )
-    smoothing, threads = values["label_smoothing"], content["machine"]["threads"]
-    with_threads = f" with {threads} threads" if threads else ""
-    return f"""# Model card: {values["model"]}
-
-Tells {named} apart in a grey-scale picture of one face, 48x48 pixels, with {metrics["model.parameters"]:,} parameters.
-Weights: `{values["model"]}.keras`, SHA-256 `{content["sha256"]}`. It opens with Keras alone; `fer predict IMAGE...` uses it.
-
-## Training
-
-{metrics["training.images"]:,} photographs of FER2013's part Training ({metrics["training.validation_images"]:,} more were set
-aside for validation), after {metrics["data.removed.total"]:,} had left: copies within Training, copies of test images, and images
-whose copies carry different labels. {values["epochs"]} epochs of {metrics["training.optimizer"]}, batches of
-{values["batch_size"]}, learning rate up to {values["learning_rate"]:g} ({values["schedule"]}), label smoothing {smoothing:g},
-augmentation strength {values["augmentation_strength"]:g} (`fer_lib.layers.RandomPhotograph`).
-It took {content["minutes"]:g} minutes{with_threads} on a machine of {content["machine"]["cores"]} cores. The epoch kept,
-{metrics["overfitting.best_epoch"]}, and every setting were chosen on validation; there it is right in
-{share("overfitting.val_accuracy")}. Again: `fer run --preset section6`.
-
-![Validation accuracy against minutes of training: the network shipped (red), the same with other seeds (grey)]({values["model"]}.svg)
-
-## Measured
-
-On {metrics["test.images"]:,} photographs of PublicTest ({metrics["test.seen_in_training"]:,} of them met in training), one picture,
-one pass, no averaging over copies: **{share("test.accuracy")}** (95% interval {share("test.accuracy_low")} to
-{share("test.accuracy_high")}), loss {metrics["test.loss"]:.3f}, expected calibration error {metrics["test.ece"]:.3f}. Always saying
-"{metrics["test.majority_class"]}" is right in {share("test.majority_accuracy")}.
-
-| class | precision | recall | F1 | images |
-| --- | --- | --- | --- | --- |
-{by_class}
-
-By seed, as far as trained (the network shipped is that of the first row, whatever others reached):
-
-| seed | accuracy, 95% interval | balanced accuracy | loss |
-| --- | --- | --- | --- |
-{rows}
-
-## Intended use
-
-Teaching, and a small baseline to compare with. An *expression* is what a face shows, not what somebody feels: the network
-has no way of knowing that, and neither had those who labelled the photographs.
-
-## Limits
-
-- It knows {len(classes)} classes and always answers with one of them, whatever it is shown: a sad face, a cat, a wall.
-- It expects a face that fills the picture, as a face detector crops it; it finds no faces itself.
-- FER2013 was collected by web search without the consent of those it shows. Ages, ancestries and lighting are those of
-  pictures on the web; accuracy by group was not measured, because the data do not say who is who.
-- Some of FER2013's labels are wrong or a matter of taste, in training as in test images; the figures above contain that.
-- Not for decisions about people: not in hiring, teaching, policing, medicine or advertising, nor for watching anybody.
-"""
+        keys = ("accuracy", "balanced_accuracy", "loss")
+        accuracy, balanced, loss = (statistics.mean(seed[key] for seed in seeds) for key in keys)
+        points = 100 * statistics.stdev(seed["accuracy"] for seed in seeds)
+        spread = f"**{accuracy:.1%}** ({points:.1f} points)"
+        yield f"| mean (standard deviation) | {spread} | {balanced:.1%} | {loss:.3f} |"

@@ -1,0 +1,45 @@
+"""The trained network that comes with the package: its card and its curve are made from what was measured."""
+
+import copy
+import importlib
+import re
+
+import pytest
+
+from fer_lib.figures import style
+from fer_tools import pretrained
+
+
+@pytest.fixture
+def facts():
+    return copy.deepcopy(pretrained.facts())
+
+
+def test_the_committed_card_and_curve_are_what_is_made(facts, tmp_path):
+    path = pretrained.path()
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == pretrained.card(facts)
+    style.save(pretrained.curve(facts), tmp_path / path.stem, kinds=("svg",))
+    assert (tmp_path / f"{path.stem}.svg").read_bytes() == path.with_suffix(".svg").read_bytes()
+
+
+def test_the_card_names_what_exists(facts):
+    names = re.findall(r"`(fer_lib[\w.]*)`", pretrained.card(facts))
+    assert names
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute), name
+
+
+def test_the_card_of_another_network(facts):
+    facts["classes"] = ["cat", "{dog}"]  # braces: a name is not a template
+    for key, value in {"precision": 0.5, "recall": 0.25, "f1": 1 / 3}.items():
+        facts["metrics"] |= {f"test.{key}.{name}": value for name in facts["classes"]}
+    facts["metrics"] |= {"data.test.cat": 1200, "data.test.{dog}": 7}
+    facts["seeds"] = facts["seeds"][:1]
+    facts["machine"]["threads"] = 4
+    card = pretrained.card(facts)
+    assert "Tells *cat*, *{dog}* apart" in card and "- It knows 2 classes" in card
+    assert "| cat | 50.0% | 25.0% | 33.3% | 1,200 |\n| {dog} | 50.0% | 25.0% | 33.3% | 7 |\n" in card
+    assert "77.1 minutes with 4 threads on a machine" in card
+    assert "standard deviation" not in card  # of one there is none
+    assert "minutes of training, 4 threads" in pretrained.curve(facts).axes[0].get_xlabel()
