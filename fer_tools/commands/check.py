@@ -6,7 +6,7 @@ or environment are others now), altered (not what was written) or missing. Exit 
 
 from typing import Any
 
-from fer_lib.files import complain
+from fer_lib.files import complain, say
 from fer_tools.commands.report import chosen
 
 
@@ -24,7 +24,7 @@ def action(options: Any) -> int:
     print(run.path)
     check.print_edges(found)
     for line in check.remarks(found):
-        print(line)
+        say(line)
     problems = check.problems(found)
     for line in problems:
         complain(f"{run.name}: {line}")
