@@ -6,10 +6,11 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import UsageError, sha256_if_there, sha256_of_file
+from fer_lib.files import UsageError, sha256_if_there
 from fer_tools import paths, pipeline
 from fer_tools.pipeline import KernelDied
 from fer_tools.run import provenance
@@ -20,21 +21,28 @@ STAGES = ("training", "overfitting")
 
 def needs_of(study: Study) -> dict[str, Any]:
     """Return what has to be the same where a point is trained."""
-    from fer_lib.data import load
-
-    sources = {p.value(name) for p in study.points for name in ("data", "test_data") if p.value(name)}
-    models = {p.value("model") for p in study.points}
-    return {
+    needs = {
         "id": f"fer-{os.getpid()}-{time.time_ns()}",
         "results": str(paths.results_folder()),
         "study": str(study.folder),
-        "digest": sha256_of_file(study.folder / "study.json"),
-        "versions": provenance.versions(),
-        "code": {
-            (stage, model): provenance.code_digest(stage, model) for stage in STAGES for model in models
-        },
-        "data": {source: load.data_digest(source) for source in sources},
+        "models": sorted({point.value("model") for point in study.points}),
+        "sources": sorted({point.value(k) for point in study.points for k in ("data", "test_data")} - {""}),
     }
+    return needs | {"seen": list(_look(needs))}
+
+
+def _look(needs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Look at what has to be the same everywhere; before it, what is wrong where it differs."""
+    from fer_lib.data import load
+
+    shared = f"does not see the results folder {needs['results']}; it has to be one that all share"
+    yield shared, sha256_if_there(Path(needs["study"]) / "study.json")
+    yield f"may not write to {needs['results']}", os.access(needs["results"], os.W_OK)
+    yield "has other software", provenance.versions()
+    code = [provenance.code_digest(stage, model) for stage in STAGES for model in needs["models"]]
+    yield "has other code or notebooks than the sweep began with", code
+    for source in needs["sources"]:
+        yield f"has other data under {source}", load.data_digest(source)
 
 
 _current = ""  # the sweep that this process works for
@@ -54,24 +62,14 @@ def look_around(needs: dict[str, Any]) -> tuple[str, int, str]:
 
 
 def _unlike(needs: dict[str, Any]) -> str:
-    from fer_lib.data import load
-
-    seen = Path(needs["study"]) / "study.json"
-    if sha256_if_there(seen) != needs["digest"]:
-        return f"does not see the results folder {needs['results']}; it has to be one that all share"
-    if not os.access(needs["results"], os.W_OK):
-        return f"may not write to {needs['results']}"
-    here = provenance.versions()
-    if other := [f"{k} {here[k]}, not {v}" for k, v in needs["versions"].items() if here[k] != v]:
-        return f"has other software ({', '.join(other)})"
-    if any(provenance.code_digest(*what) != digest for what, digest in needs["code"].items()):
-        return "has other code or notebooks than the sweep began with"
-    for source, digest in needs["data"].items():
-        try:
-            if load.data_digest(source) != digest:
-                return f"has other data under {source}"
-        except UsageError as error:
-            return str(error)
+    try:
+        for (wrong, here), (_, there) in zip(_look(needs), needs["seen"], strict=True):
+            if here != there:
+                versions = there.items() if isinstance(there, dict) else ()
+                other = ", ".join(f"{name} {here[name]}, not {v}" for name, v in versions if here[name] != v)
+                return f"{wrong} ({other})" if other else wrong
+    except UsageError as error:  # the data are not there, for example
+        return str(error)
     return ""
 
 

@@ -15,7 +15,7 @@ SMALL = ["--preset", "smoke", "-p", "train_samples=60", "-p", "epochs=3", "-p", 
 
 
 def command(results: Path, *arguments: object) -> dict:
-    """Give what `subprocess` needs to run `fer` in a process group of its own."""
+    """Return what `subprocess` needs to run `fer` in a process group of its own."""
     return {
         "args": [sys.executable, "-m", "fer_tools", *map(str, arguments)],
         "cwd": paths.ROOT,
