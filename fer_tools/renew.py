@@ -24,6 +24,7 @@ from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import MODEL, Run
 from fer_tools.stages import REQUIRED, STAGES
 
+INJECTED = "injected-parameters"  # tag of the cell in which papermill sets parameters
 PRESET = "section5"  # of the run that the notebooks show
 # What results/reference keeps of it: what the README points to, and what is small.
 SHOWN = (
@@ -108,7 +109,10 @@ def renew_references() -> None:
             )
             executed = _read(path)
             for cell in executed.cells:
-                if "nbval-ignore-output" in cell.metadata.get("tags", []):
+                tags = cell.metadata.get("tags", [])
+                if INJECTED in tags:
+                    cell.id = INJECTED  # papermill's is another each time
+                if "nbval-ignore-output" in tags:
                     cell.outputs = []  # nothing is compared here, so nothing is kept
             _write(path, executed, _read(kind.path))
 
@@ -230,7 +234,7 @@ def _read(path: Path) -> Any:
 
 def _without_injected(notebook: Any) -> list[Any]:
     """Return the cells of an executed notebook but for the one in which papermill set parameters."""
-    return [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    return [cell for cell in notebook.cells if INJECTED not in cell.metadata.get("tags", [])]
 
 
 def _write(path: Path, notebook: Any, source: Any) -> None:
