@@ -235,19 +235,16 @@ def environment(name: str, value: str) -> Iterator[None]:
 def _progress_lines() -> Iterator[None]:
     """Print what a kernel writes to the file that FER_PROGRESS names, line by line."""
     with TemporaryDirectory(prefix="fer-") as folder:
-        file = Path(folder) / "progress"
+        file, done = Path(folder) / "progress", threading.Event()
         file.touch()
-        done = threading.Event()
 
         def follow() -> None:
             with open(file, encoding="utf-8") as handle:
-                while True:
-                    finished = done.is_set()
+                finished = False
+                while not finished:
+                    finished = done.wait(0.3)
                     for line in handle:
                         print(f"      {line.rstrip()}", flush=True)
-                    if finished:
-                        return
-                    done.wait(0.3)
 
         follower = threading.Thread(target=follow, daemon=True)
         follower.start()
