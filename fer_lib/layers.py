@@ -2,21 +2,22 @@
 
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
-from keras import ops
 
 from fer_lib import tensorflow_import
 
 tensorflow_import.import_tensorflow()
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from keras import ops  # noqa: E402
+
 registered = keras.saving.register_keras_serializable("fer_lib")
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras' batch normalisation of maps by TensorFlow's fused kernel: the same numbers, fewer passes.
 
-    It exists in training only: `fer_lib.training.save_model` writes Keras' own layer in its place.
+    It exists in training only: `fer_lib.checkpoints.save_model` writes Keras' own layer in its place.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

@@ -79,6 +79,7 @@ def copy(tmp_path):
 # ---------------------------------------------------------------------------------------------- determinism
 
 
+@pytest.mark.slow
 def test_order_does_not_matter(few):
     for i in (FEW - 1, 3, 4, 0):
         again = render(SEED, i)

@@ -22,6 +22,8 @@ from fer_tools.bench import contenders, figure, machine, measure, table
 from fer_tools.bench.contenders import Way
 from fer_tools.bench.process import Child
 
+pytestmark = pytest.mark.slow
+
 # -- counted by hand -----------------------------------------------------------------------------------------
 
 BASIC_MODEL = (

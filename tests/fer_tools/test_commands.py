@@ -158,6 +158,7 @@ def test_the_summary_of_a_network(capsys):
     assert out.endswith("Total 118,531   Trainable 118,083   Non-trainable 448\n")
 
 
+@pytest.mark.slow
 def test_the_summary_is_all_that_tensorflow_lets_be_seen():
     done, _, heavy = fer("summary", "basic_model")
     assert "tensorflow" in heavy and done.returncode == 0 and not done.stderr

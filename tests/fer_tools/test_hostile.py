@@ -16,6 +16,8 @@ from fer_lib.files import sha256_of_file
 from fer_tools import commands, paths, pipeline
 from fer_tools.run import find
 
+pytestmark = pytest.mark.slow
+
 AWKWARD = 'it\'s "here"; $HOME & `ls` %20 #1 [x] {y} é 表情 😀'
 
 

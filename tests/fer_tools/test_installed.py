@@ -17,6 +17,8 @@ from synthetic import make_run, synthetic_run
 from fer_tools import paths, stages
 from fer_tools.report import build
 
+pytestmark = pytest.mark.slow
+
 Fer = Callable[..., subprocess.CompletedProcess]
 
 

@@ -138,6 +138,7 @@ for kind in (source.ImageFiles, csv_file.Csv, bundled.Bundled):
 """
 
 
+@pytest.mark.slow
 def test_notebooks_01_to_03_run_where_test_labels_cannot_be_read(face_folder, tmp_path, monkeypatch):
     """And notebook 04 does not, which shows that the guard is awake."""
     startup = tmp_path / "ipython" / "profile_default" / "startup"

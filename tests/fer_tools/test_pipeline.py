@@ -27,6 +27,8 @@ from fer_tools.run import find
 from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import Run
 
+pytestmark = pytest.mark.slow
+
 OF_THE_SOURCE = {
     *("data.source", "data.digest", "data.verdict", "data.verdict_detail"),
     *("test.source", "test.verdict"),

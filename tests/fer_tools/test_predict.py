@@ -148,6 +148,7 @@ def test_the_shipped_network_knows_photographs(fer2013):
     assert np.mean(predictor(everyone.images[some]).argmax(axis=1) == everyone.labels[some]) > 0.75
 
 
+@pytest.mark.slow
 def test_the_command(pictures, tmp_path):
     small, _ = pictures
     done = fer("--model", str(REFERENCE), "--classes", ",".join(CLASSES), small[0], small[59])

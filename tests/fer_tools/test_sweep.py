@@ -21,6 +21,8 @@ from fer_tools.run import find, provenance
 from fer_tools.run.edges import stale_reason
 from fer_tools.study import effects, read, sweep, worker
 
+pytestmark = pytest.mark.slow
+
 STUDY = """
 name: tiny
 preset: smoke
