@@ -10,7 +10,6 @@ Two sources, tried in order:
 FER2013 was collected from web searches without consent of the people shown: do not redistribute it.
 """
 
-import hashlib
 import http.client
 import os
 import shutil
@@ -22,8 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fer_lib.files import UsageError
-from fer_tools.published import verdict as published
-from fer_tools.published.verdict import Verdict
+from fer_tools.published.verdict import Verdict, judge, md5_of_file
 
 KAGGLE = "msambare/fer2013"
 ARCHIVE = "https://huggingface.co/datasets/JimmyUnleashed/FER-2013/resolve/main/fer2013.tar.gz"
@@ -56,29 +54,18 @@ def fetch(destination: str | Path, say: Callable[[str], None] = _say) -> Verdict
     """
     destination = Path(destination).expanduser()
     if destination.is_dir() and any(destination.iterdir()):
-        verdict = published.judge(destination)
-        if verdict.status == "authentic":
-            say(f"{destination}: already there. {verdict.detail}")
-            return verdict
-        raise UsageError(
-            f"{destination}: holds something else ({verdict.status}: {verdict.detail}); move it away first"
-        )
+        verdict = judge(destination)
+        if verdict.status != "authentic":
+            what = f"{verdict.status}: {verdict.detail}"
+            raise UsageError(f"{destination}: holds something else ({what}); move it away first")
+        say(f"{destination}: already there. {verdict.detail}")
+        return verdict
     downloads = destination.parent / f".{destination.name}.part"
     problems = []
-    for name, source in (("Kaggle", _from_kaggle), ("Hugging Face", _from_hugging_face)):
+    for name, download in (("Kaggle", _from_kaggle), ("Hugging Face", _from_hugging_face)):
         say(f"{name}: downloading FER2013 ...")
         try:
-            downloads.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=downloads) as temporary:
-                folder = Path(temporary) / "fer2013"
-                source(folder, downloads)
-                verdict = published.judge(folder)
-                if verdict.status != "authentic":
-                    raise UsageError(f"what came is {verdict.status} ({verdict.detail})")
-                if destination.is_dir():
-                    destination.rmdir()  # it was empty
-                folder.rename(destination)
-            shutil.rmtree(downloads, ignore_errors=True)
+            verdict = _put_in_place(download, destination, downloads)
             say(f"{destination}: {verdict.detail}")
             return verdict
         except UsageError as error:
@@ -90,6 +77,22 @@ def fetch(destination: str | Path, say: Callable[[str], None] = _say) -> Verdict
         f"FER2013 could not be fetched ({'; '.join(problems)}); download it with a browser from "
         f"https://www.kaggle.com/datasets/{KAGGLE} and unpack it into {destination}"
     )
+
+
+def _put_in_place(download: Callable[[Path, Path], None], destination: Path, downloads: Path) -> Verdict:
+    """Download, judge, and only then move what came to `destination`."""
+    downloads.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=downloads) as temporary:
+        folder = Path(temporary) / "fer2013"
+        download(folder, downloads)
+        verdict = judge(folder)
+        if verdict.status != "authentic":
+            raise UsageError(f"what came is {verdict.status} ({verdict.detail})")
+        if destination.is_dir():
+            destination.rmdir()  # it was empty
+        folder.rename(destination)
+    shutil.rmtree(downloads, ignore_errors=True)
+    return verdict
 
 
 def _from_kaggle(folder: Path, downloads: Path) -> None:
@@ -115,19 +118,16 @@ def _from_kaggle(folder: Path, downloads: Path) -> None:
 def _from_hugging_face(folder: Path, downloads: Path) -> None:
     archive = downloads / "fer2013.tar.gz"
     _download(ARCHIVE, archive)
-    with open(archive, "rb") as handle:
-        md5 = hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if md5 != ARCHIVE_MD5:
+    if (md5 := md5_of_file(archive)) != ARCHIVE_MD5:
         archive.unlink()  # nothing to be continued
         raise UsageError(f"{ARCHIVE} has MD5 {md5}, expected {ARCHIVE_MD5}")
     folder.mkdir()
     try:
-        with tarfile.open(archive) as members:
+        with tarfile.open(archive) as members, open(folder / "fer2013.csv", "wb") as target:
             for member in members:
                 # Only this file, under a name of our own: nothing in the archive chooses where we write.
                 if member.isreg() and Path(member.name).name == "fer2013.csv" and member.size <= CSV_BYTES:
-                    with open(folder / "fer2013.csv", "wb") as target:
-                        shutil.copyfileobj(members.extractfile(member), target, 1 << 20)
+                    shutil.copyfileobj(members.extractfile(member), target, 1 << 20)
                     return
     except (tarfile.TarError, EOFError) as error:
         raise UsageError(f"{archive}: damaged ({error})") from error
@@ -143,16 +143,14 @@ def _download(url: str, path: Path) -> None:
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-            go_on = answer.status == 206 and have
-            left = int(answer.headers.get("Content-Length", -1))
-            size = have if go_on else 0
-            with open(part, "ab" if go_on else "wb") as target:
+            length = int(answer.headers.get("Content-Length", -1))
+            with open(part, "ab" if have and answer.status == 206 else "wb") as target:
+                end = target.tell() + length
                 while block := answer.read(1 << 20):
-                    size += len(block)
-                    left -= len(block)
-                    if size > ARCHIVE_BYTES:
+                    if target.tell() + len(block) > ARCHIVE_BYTES:
                         raise UsageError(f"{url}: over {ARCHIVE_BYTES >> 20} MiB, not what was expected")
                     target.write(block)
+                left = end - target.tell()
         if left > 0:
             raise UsageError(f"{url}: ended early, {left:,} bytes are missing; run it again to go on")
     except urllib.error.HTTPError as error:

@@ -18,25 +18,16 @@ from fer_lib.files import UsageError
 IMAGES = Path(__file__).with_name("fer2013.images.npz")
 PREFIX = 8  # bytes of a SHA-256
 DEVIATIONS = ("altered", "misplaced", "renamed", "foreign")
-KINDS = ("as published", *DEVIATIONS, "not compared", "missing")  # see `published.Verdict`
+KINDS = ("as published", *DEVIATIONS, "not compared", "missing")  # see `verdict.Verdict`
 
 
-class Published(NamedTuple):
-    """A published image."""
-
-    usage: str
-    label: str
-    stem: str  # <usage>_<id>: the name of its file without .jpg
-    digest: bytes  # (PREFIX,)
-
-
-class Found(NamedTuple):
-    """An image file of a copy."""
+class Image(NamedTuple):
+    """An image file, of a copy or published."""
 
     part: str
     label: str
-    name: str
-    sha256: str
+    name: str  # published: <usage>_<id>.jpg
+    sha256: str  # hexadecimal; published: its first PREFIX bytes
 
     @property
     def stem(self) -> str:
@@ -58,60 +49,61 @@ class Found(NamedTuple):
 class Table:
     """Published images by name and by content. Neither is unique: FER2013 has images twice."""
 
-    def __init__(self, images: Iterable[Published] = ()):
+    def __init__(self, images: Iterable[Image] = ()):
         self.images = list(images)
-        self.usages = {image.usage for image in self.images}
+        self.uncompared = PART_OF.keys() - {image.usage for image in self.images}  # usages
         self._named, self._same = defaultdict(list), defaultdict(list)
         for image in self.images:
             self._named[image.stem].append(image)
-            self._same[image.digest].append(image)
+            self._same[image.sha256].append(image)
+        self._seen: set[Image] = set()
+        self._contents: Counter[str] = Counter()  # of files under other names
 
-    def identify(self, found: Found) -> tuple[str, list[Published]]:
-        """Return the kind of a file, one of `KINDS`, and the published images that it may be."""
+    def identify(self, found: Image) -> tuple[str, list[Image]]:
+        """Return the kind of a file, one of `KINDS`, and the published images that it may be.
 
-        def here(image: Published) -> bool:
-            return PART_OF[image.usage] == found.part and image.label == found.label
+        One of these is not `missing` from then on.
+        """
+        kind, images = self._look_up(found)
+        if named := [image for image in images if image.stem == found.stem]:
+            self._seen.add(next((image for image in named if image not in self._seen), named[0]))
+        elif images:
+            self._contents[images[0].sha256] += 1
+        return kind, images
 
-        if found.usage in PART_OF and found.usage not in self.usages:
+    def _look_up(self, found: Image) -> tuple[str, list[Image]]:
+        def here(image: Image) -> bool:
+            return image.part == found.part and image.label == found.label
+
+        if found.usage in self.uncompared:
             in_place = found.in_its_part and found.label in FER2013_CLASSES
-            return ("not compared" if in_place else "misplaced"), []
-        same = self._same.get(bytes.fromhex(found.sha256[: 2 * PREFIX]), [])
-        both = [image for image in same if f"{image.stem}.jpg" == found.name]
-        for kind, images in (("as published", both), ("renamed", same)):
-            if images:
-                in_place = [image for image in images if here(image)]
-                return (kind, in_place) if in_place else ("misplaced", images)
+            return ("not compared" if in_place else "misplaced"), [found._replace(part=PART_OF[found.usage])]
+        same = self._same.get(found.sha256[: 2 * PREFIX], [])
+        both = [image for image in same if image.name == found.name]
+        if images := both or same:
+            in_place = list(filter(here, images))
+            kind = "misplaced" if not in_place else "as published" if both else "renamed"
+            return kind, in_place or images
         named = sorted(self._named.get(found.stem, []), key=here, reverse=True)
         return ("altered" if named else "foreign"), named
 
-    def missing(
-        self, identified: Iterable[tuple[Found, list[Published]]], whole: Set[tuple[str, str]]
-    ) -> Iterator[Published]:
-        """Give the images that no file is: none has the name, and none with another name has the bytes.
+    def missing(self, whole: Set[tuple[str, str]]) -> Iterator[Image]:
+        """Yield the images that no file is: none has the name, and none with another name has the bytes.
 
         Parameters
         ----------
-        identified : iterable of (Found, list of Published)
-            Files, and the images that each may be.
         whole : set of (usage, class)
             Groups of which all images are there.
         """
-        seen: set[Published] = set()
-        contents: Counter[bytes] = Counter()
-        for found, images in identified:
-            if named := [image for image in images if image.stem == found.stem]:
-                seen.add(next((image for image in named if image not in seen), named[0]))
-            elif images:
-                contents[images[0].digest] += 1
+        contents = self._contents.copy()
         for image in self.images:
-            if (image.usage, image.label) in whole or image in seen:
-                continue
-            if not contents[image.digest]:
-                yield image
-            contents[image.digest] -= contents[image.digest] > 0
+            if (image.usage, image.label) not in whole and image not in self._seen:
+                contents[image.sha256] -= 1
+                if contents[image.sha256] < 0:
+                    yield image
 
 
-def read() -> Table:
+def read_table() -> Table:
     """Read the table.
 
     Raises
@@ -126,10 +118,10 @@ def read() -> Table:
         raise UsageError(f"{IMAGES}: cannot be read ({error}); restore it or install fer_lab anew") from error
 
 
-def _images(arrays: Mapping[str, np.ndarray]) -> Iterator[Published]:
+def _images(arrays: Mapping[str, np.ndarray]) -> Iterator[Image]:
     for usage in PART_OF:
         if f"{usage}_ids" in arrays:
-            labels = np.repeat(FER2013_CLASSES, arrays[f"{usage}_counts"]).tolist()
-            digests = map(bytes, arrays[f"{usage}_sha256"])
-            for label, number, digest in zip(labels, arrays[f"{usage}_ids"].tolist(), digests, strict=True):
-                yield Published(usage, label, f"{usage}_{number}", digest)
+            counts, numbers, digests = (arrays[f"{usage}_{what}"] for what in ("counts", "ids", "sha256"))
+            labels = np.repeat(FER2013_CLASSES, counts).tolist()
+            for label, number, digest in zip(labels, numbers.tolist(), digests, strict=True):
+                yield Image(PART_OF[usage], label, f"{usage}_{number}.jpg", bytes(digest).hex())

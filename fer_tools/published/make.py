@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_lib.data import load
-from fer_lib.data.readers.source import FER2013_CLASSES, PART_OF, ImageFiles, files_digest
-from fer_lib.files import UsageError, atomic_path, read_json
-from fer_tools.published import images as published_images
-from fer_tools.published import verdict as published
+from fer_lib.data.load import Data, resolve
+from fer_lib.data.readers.source import FER2013_CLASSES, PART_OF, ImageFiles
+from fer_lib.files import UsageError, atomic_path
+from fer_tools.published.images import IMAGES, PREFIX, Image
+from fer_tools.published.verdict import files_of, read_digests, whole_groups
 
 
-def write(data: load.Data, path: str | Path = published_images.IMAGES) -> None:
-    """Write the digests of the images of every usage that is there, as `published.judge` reads them.
+def write(data: Data, path: str | Path = IMAGES) -> None:
+    """Write the digests of the images of every usage that is there, as `verdict.judge` reads them.
 
     They are arrays: `<usage>_counts` (7,), images by class; `<usage>_ids` (n,), the numbers in their names,
     by class and ascending; `<usage>_sha256` (n, 8), the first bytes of the SHA-256 of their files. Equal
@@ -31,30 +31,31 @@ def write(data: load.Data, path: str | Path = published_images.IMAGES) -> None:
     UsageError
         If a class is not as published, by the digest of the whole class, or no image has a published name.
     """
-    source = load.resolve(data)
+    source = resolve(data)
     if not isinstance(source, ImageFiles):
         raise UsageError(f"{source.path}: holds no image files; give the image folder msambare/fer2013")
-    arrays: dict[str, np.ndarray] = {}
-    for usage, classes in read_json(published.DIGESTS).items():
-        groups = [
-            [item for item in source.hashes(PART_OF[usage], label) if item[0].startswith(f"{usage}_")]
-            for label in FER2013_CLASSES
-        ]
-        if not any(groups):
-            continue
-        for label, group in zip(FER2013_CLASSES, groups, strict=True):
-            if files_digest(f"{file} {sha256}\n" for file, sha256 in group) != classes[label]["sha256"]:
-                raise UsageError(f"{source.path}: {usage} {label} is not as published; see `fer data verify`")
-            group[:] = sorted((int(Path(file).stem.partition("_")[2]), sha256) for file, sha256 in group)
-        images = [image for group in groups for image in group]
-        prefixes = b"".join(bytes.fromhex(sha256)[: published_images.PREFIX] for _, sha256 in images)
-        arrays[f"{usage}_counts"] = np.array([len(group) for group in groups], "<u2")
-        arrays[f"{usage}_ids"] = np.array([number for number, _ in images], "<u4")
-        arrays[f"{usage}_sha256"] = np.frombuffer(prefixes, np.uint8).reshape(-1, published_images.PREFIX)
-    if not arrays:
+    found = [file for file in files_of(source) if file.in_its_part and file.label in FER2013_CLASSES]
+    if not found:
         raise UsageError(f"{source.path}: no image has a name of FER2013; give the folder msambare/fer2013")
+    published, usages = read_digests(), {file.usage for file in found}
+    whole = whole_groups(found, published)
+    for usage, label in published:
+        if usage in usages and (usage, label) not in whole:
+            raise UsageError(f"{source.path}: {usage} {label} is not as published; see `fer data verify`")
+    arrays: dict[str, np.ndarray] = {}
+    for usage in filter(usages.__contains__, PART_OF):
+        ordered = sorted(_class_number_digest(file) for file in found if file.usage == usage)
+        labels, numbers, digests = zip(*ordered, strict=True)
+        prefixes = bytes.fromhex("".join(digest[: 2 * PREFIX] for digest in digests))
+        arrays[f"{usage}_counts"] = np.bincount(labels, minlength=len(FER2013_CLASSES)).astype("<u2")
+        arrays[f"{usage}_ids"] = np.array(numbers, "<u4")
+        arrays[f"{usage}_sha256"] = np.frombuffer(prefixes, np.uint8).reshape(-1, PREFIX)
     with atomic_path(path) as temporary:
         np.savez(temporary, **arrays)
+
+
+def _class_number_digest(file: Image) -> tuple[int, int, str]:
+    return FER2013_CLASSES.index(file.label), int(file.stem.partition("_")[2]), file.sha256
 
 
 if __name__ == "__main__":
