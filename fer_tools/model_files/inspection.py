@@ -8,6 +8,7 @@ only of layers that a network for faces is made of, and its sizes have to be san
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -79,7 +80,7 @@ def inspect(path: str | Path) -> str:
             return "keras"
     except _Refused as error:
         raise refused(path, str(error)) from error
-    except UNREADABLE as error:
+    except (*UNREADABLE, zlib.error) as error:
         raise refused(path, " ".join(str(error).split())[:200] or type(error).__name__) from error
 
 

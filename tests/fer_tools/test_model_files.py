@@ -231,6 +231,14 @@ def test_a_declared_size_that_is_a_lie_is_refused(tmp_path):
     refused(path)
 
 
+def test_a_member_that_cannot_be_unpacked_is_refused(tmp_path):
+    path = write(tmp_path / "a.keras", DENSE, method=zipfile.ZIP_DEFLATED)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"config.json") + len("config.json")] = 0xFF  # where its compressed content begins
+    path.write_bytes(data)
+    assert "decompressing" in refused(path)
+
+
 @pytest.mark.parametrize(
     "config", ["", "[]", "{}", "3", '{"config": []}', "[" * 100_000, '{"a":' * 900 + "1" + "}" * 900]
 )
