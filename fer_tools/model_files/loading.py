@@ -2,8 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,23 +34,21 @@ def load(path: str | Path) -> Any:
             shutil.copyfile(path, copy)
             if kind == "hdf5":
                 _forget_rng_type(copy)
-            with _no_memory_for_weights():
-                keras.saving.load_model(copy, compile=False, safe_mode=True)
+            _load_without_weights(copy)
             return keras.saving.load_model(copy, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the broken part of the file makes it raise
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise refused(path, reason[0][:200]) from error
 
 
-@contextmanager
-def _no_memory_for_weights() -> Iterator[None]:
-    """Let Keras make variables that have a shape and nothing else, and forget them afterwards."""
+def _load_without_weights(path: Path) -> None:
+    """Load a model whose variables have a shape and nothing else, and forget them afterwards."""
     import keras
     from keras.src.backend.common import global_state
 
     try:
         with keras.StatelessScope(initialize_variables=False):
-            yield
+            keras.saving.load_model(path, compile=False, safe_mode=True)
     finally:
         # Keras has no public way to forget them, and would give them memory at the next occasion.
         global_state.set_global_attribute("uninitialized_variables", [])
