@@ -113,6 +113,8 @@ def execute(run: Run, stages: Collection[str] = ()) -> None:
 
 
 def _execute_stages(run: Run, stages: Collection[str]) -> None:
+    for stage in stages:  # before any kernel: papermill makes code of the names of parameters
+        run.parameters(stage)
     total = len(stages)
     for number, stage in enumerate(stages, 1):
         label = f"[{number}/{total}] {STAGES[stage].notebook}"
@@ -153,7 +155,7 @@ def execute_stage(run: Run, stage: str) -> None:
 
     executed = run.path / "notebooks" / f"{STAGES[stage].notebook}.ipynb"
     executed.parent.mkdir(exist_ok=True)
-    values = run.document["parameters"][stage] | {"run": str(run.path)}
+    values = checking.plain(run.parameters(stage)) | {"run": str(run.path)}
     log = run.path / KERNEL_LOG
     with (
         TemporaryDirectory(prefix="fer-") as folder,

@@ -14,6 +14,7 @@ from fer_lib.data import load
 from fer_lib.data.faces import DEFAULT_CLASSES
 from fer_lib.data.load import load_test, load_training
 from fer_lib.data.readers import folder
+from fer_lib.files import UsageError
 
 
 def test_folder(face_folder: Path):
@@ -106,6 +107,21 @@ def test_links_in_a_circle_and_pipes(tmp_path: Path):
     assert "train/sad" in refusal(load_training, tmp_path, ("happy", "sad"))
     shutil.rmtree(tmp_path / "train")
     (tmp_path / "train").symlink_to(tmp_path / "train")
-    assert "no train images" in refusal(load_training, tmp_path)
+    assert "train: not a folder" in refusal(load_training, tmp_path)
     shutil.rmtree(tmp_path / "test")
     refusal(load.resolve, tmp_path)
+
+
+@pytest.mark.parametrize("place", ["train", "test", "validation"])
+@pytest.mark.parametrize("kind", ["file", "broken link"])
+def test_a_part_that_is_no_folder_is_not_passed_over(place, kind, make_face_folder, tmp_path):
+    faces = make_face_folder(tmp_path / "faces")
+    path = faces / place
+    if path.is_dir():
+        path.rename(tmp_path / "elsewhere")
+    if kind == "file":
+        path.write_text("images are elsewhere")
+    else:
+        path.symlink_to(tmp_path / "gone")
+    with pytest.raises(UsageError, match=f"{place}: not a folder"):
+        load.data_digest(str(faces))

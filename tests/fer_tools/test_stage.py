@@ -8,7 +8,7 @@ import pytest
 from staged import choose, settings, train
 
 from fer_lib.files import UsageError, read_json
-from fer_tools import checking
+from fer_tools import checking, pipeline
 from fer_tools.run import find, provenance, stage
 from fer_tools.run.stage import begin
 
@@ -162,3 +162,14 @@ def test_a_finished_stage_begun_again_starts_afresh(faces):
     (run.path / "checkpoints" / "epoch_001.keras").write_bytes(b"swapped")
     begin("training", settings("training", run, data=str(faces)))
     assert not list((run.path / "checkpoints").glob("*"))
+
+
+def test_a_name_of_a_parameter_in_run_json_is_never_code(faces, results, tmp_path):
+    resolved = checking.resolve("smoke", {"data": str(faces)})
+    mark = tmp_path / "executed"
+    resolved["overfitting"] |= {f"__import__('pathlib').Path({str(mark)!r}).touch(); patience": 5}
+    run = find.create("basic_model_3_epochs")
+    run.update(parameters=resolved)
+    with pytest.raises(UsageError, match=r"^parameter .*: unknown; valid names are"):
+        pipeline.execute(run)
+    assert not mark.exists() and not (run.path / "notebooks").exists()

@@ -19,7 +19,11 @@ class Folder(ImageFiles):
 
     @cached_property
     def parts(self) -> dict[str, str]:
-        return parts_of(name for names in PARTS.values() for name in names if (self.path / name).is_dir())
+        there = [name for names in PARTS.values() for name in names if os.path.lexists(self.path / name)]
+        for name in there:
+            if not (self.path / name).is_dir():
+                raise UsageError(f"{self.path / name}: not a folder, nor a link to one; mend or remove it")
+        return parts_of(there)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
