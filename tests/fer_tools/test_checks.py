@@ -413,6 +413,24 @@ def test_an_excerpt_is_compared_by_what_run_json_says_of_the_rest(run, executed,
     assert "\n  figures/loss.pdf\n" in out and out.endswith("\nequal within tolerance\n")
 
 
+def test_a_report_of_another_text_is_not_compared_and_an_altered_one_is(run, executed, capsys):
+    """What notebooks write decides; the text and the templates of a report are no notebook's."""
+    executed()
+    (run.path / "report.pdf").write_bytes(b"of another text")
+    record = read_json(run.path / "report.json")
+    digest = sha256_of_file(run.path / "report.pdf")
+    changed = {"inputs": "0" * 64, "outputs": record["outputs"] | {"report.pdf": digest}}
+    write_json(run.path / "report.json", changed)
+    assert commands.main(["verify", run.name]) == 0
+    out = capsys.readouterr().out
+    assert "report.pdf, report.tex: not compared (the report was built from different files)" in out
+    assert out.endswith("\nidentical\n")
+    write_json(run.path / "report.json", record)  # of this text, but other bytes
+    assert commands.main(["verify", run.name]) == 0
+    out = capsys.readouterr().out
+    assert "not compared" not in out and out.endswith("\nequal within tolerance\n")
+
+
 def test_under_another_name_a_run_comes_out_the_same(run, executed, capsys):
     executed()
     run.path.rename(run.path.with_name("reference"))
