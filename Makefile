@@ -37,11 +37,11 @@ report: $(BIN)/.ready ## train, evaluate, and build the report (bundled faces, o
 	@$(BIN)/fer run --reuse --report --data "$(DATA)"
 
 test: $(BIN)/.ready ## run every test: units, notebooks, report
-	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check . || { echo "make: \`make lint\` mends what it can" >&2; exit 1; }
 	@FER_RESULTS="$$(mktemp -d)" $(BIN)/python -m pytest --nbval -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 quick: $(BIN)/.ready ## lint, and the tests of the files that you have changed (under a minute)
-	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check . || { echo "make: \`make lint\` mends what it can" >&2; exit 1; }
 	@FER_RESULTS="$$(mktemp -d)" $(BIN)/python -m pytest -q -m "not slow" $$($(BIN)/python tests/helpers/changed.py)
 
 fuzz: $(BIN)/.ready ## try 10,000 broken inputs a target (FER_FUZZ=... chooses how many)

@@ -1,5 +1,6 @@
 """Print the test files that belong to what has changed since the last commit, or in it if nothing has."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -18,14 +19,19 @@ def git(*arguments: str) -> list[str]:
 
 
 def tests_of(path: str) -> list[str]:
-    """Return the tests of a file: those named after it, or else after its folder, or else nothing."""
+    """Return the tests of a file: those named after it or its folder, or else those that import it."""
     file = Path(path)
     if file.name.startswith("test_"):
         return [path] if (ROOT / path).is_file() else []
     for name in (file.stem, OF_FOLDERS.get(file.parent.name, file.parent.name)):
         if found := sorted((ROOT / "tests").glob(f"*/test_{name}.py")):
             return [str(test.relative_to(ROOT)) for test in found]
-    return []
+    if file.suffix != ".py":
+        return []
+    package, name = ".".join(file.parent.parts), file.stem
+    imports = re.compile(rf"^from {package}(\.{name} import|\b import .*\b{name}\b)", re.MULTILINE)
+    tests = sorted((ROOT / "tests").glob("*/test_*.py"))
+    return [str(test.relative_to(ROOT)) for test in tests if imports.search(test.read_text("utf-8"))]
 
 
 if __name__ == "__main__":
