@@ -6,6 +6,7 @@ them; what else is imported is a package with a version, and part of the environ
 """
 
 import ast
+import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -137,8 +138,9 @@ def _imported(source: str, key: str, model: str | None, root: Path) -> Iterator[
         yield from filter(None, way)
         for name in names:
             yield from _item(root, module, way[-1], name, key)
-    if key == NETWORKS and model and (network := (root / NETWORKS).with_name(f"{model}.py")).is_file():
-        yield network
+    if key == NETWORKS and isinstance(model, str) and model.isidentifier():  # run.json may say anything
+        network = (root / NETWORKS).with_name(f"{model}.py")
+        yield from [network] if os.path.isfile(network) else []  # Path.is_file raises at a long name
 
 
 def _item(root: Path, module: tuple[str, ...], file: Path | None, name: str, key: str) -> list[Path]:

@@ -147,3 +147,11 @@ def test_what_is_not_python_is_refused(root):
 
 def test_other_peoples_packages_are_left_to_the_environment(root):
     assert source_code.reached("import numpy as np\nfrom keras import layers", None, root) == {}
+
+
+@pytest.mark.parametrize("model", ["../plain", "a/b", "", ".", "a\0b", "x" * 10_000, 10**400, ["plain"], {}])
+def test_a_network_that_run_json_made_up_leads_nowhere(root, model):
+    (root / "fer_lib" / "models").mkdir()
+    (root / "fer_lib" / "models" / "__init__.py").write_text("")
+    found = source_code.reached("import fer_lib.models", model, root)
+    assert set(found) == {"fer_lib/__init__.py", "fer_lib/models/__init__.py"}
