@@ -6,7 +6,7 @@ from fer_lib.files import write_text
 from fer_tools.run.run import Run
 from fer_tools.study import read
 from fer_tools.study.read import Point, Study
-from fer_tools.study.worker import STAGES
+from fer_tools.study.worker import EXECUTED
 
 MEASURED = ("best_epoch", "onset_epoch", "val_accuracy", "val_loss")
 
@@ -27,7 +27,7 @@ class Results:
         metrics, document = (run.metrics, run.document) if run and state == "done" else ({}, {})
         row |= {name: metrics.get(f"overfitting.{name}") for name in MEASURED}
         row["parameters"] = metrics.get("model.parameters")
-        seconds = [entry["seconds"] for name, entry in document.get("stages", {}).items() if name in STAGES]
+        seconds = [entry["seconds"] for name, entry in document.get("stages", {}).items() if name in EXECUTED]
         row["seconds"] = round(sum(seconds), 1) if seconds else None
         self.rows[point.key] = row | {"threads": document.get("threads")}
 

@@ -26,7 +26,7 @@ from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import Run
 from fer_tools.study import read, worker
 from fer_tools.study.results import Results
-from fer_tools.study.worker import STAGES
+from fer_tools.study.worker import EXECUTED
 
 TIMEOUT = 20  # seconds in which a scheduler has to answer, and to have a worker
 MEMORY = 2 * 2**30  # bytes for a kernel that trains, with room to spare
@@ -87,7 +87,7 @@ def _look_up(results: Results) -> None:
         known.setdefault(sha256_of_json(document["parameters"]), []).append(run)
     for point in results.study.points:
         equal = known.get(point.key, [])
-        done = next((run for run in equal if not any(stale_reason(run, stage) for stage in STAGES)), None)
+        done = next((run for run in equal if not any(stale_reason(run, stage) for stage in EXECUTED)), None)
         results.set(point, "done" if done else "waiting", done)
 
 

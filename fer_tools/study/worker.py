@@ -16,7 +16,7 @@ from fer_tools.pipeline import KernelDied
 from fer_tools.run import provenance
 from fer_tools.study.read import Study
 
-STAGES = ("training", "overfitting")
+EXECUTED = ("training", "overfitting")  # at a point; never the evaluation
 
 
 def needs_of(study: Study) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def _look(needs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield shared, sha256_if_there(Path(needs["study"]) / "study.json")
     yield f"may not write to {needs['results']}", os.access(needs["results"], os.W_OK)
     yield "has other software", provenance.versions()
-    code = [provenance.code_digest(stage, model) for stage in STAGES for model in needs["models"]]
+    code = [provenance.code_digest(stage, model) for stage in EXECUTED for model in needs["models"]]
     yield "has other code or notebooks than the sweep began with", code
     for source in needs["sources"]:
         yield f"has other data under {source}", load.data_digest(source)
@@ -97,11 +97,11 @@ def work(preset: str, given: dict[str, Any], needs: dict[str, Any]) -> tuple[str
                 if handle.tell() > 2 * len("started\n"):
                     return run.name, "its worker was killed, and killed again when it was tried again"
             try:
-                pipeline.execute(run, STAGES)
+                pipeline.execute(run, EXECUTED)
             except KernelDied:
                 if needs["id"] in _stopped:
                     raise
-                pipeline.execute(run, STAGES)
+                pipeline.execute(run, EXECUTED)
     except (UsageError, OSError) as error:
         return run.name if run else None, str(error) or type(error).__name__
     finally:

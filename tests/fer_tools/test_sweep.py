@@ -218,7 +218,7 @@ def test_a_row_says_what_its_run_says_and_the_test_set_was_not_opened(cluster):
         run = find.open_run(cluster.results / row.run)
         assert set(run.document["stages"]) == {"training", "overfitting"}
         assert not [key for key in run.metrics if key.startswith("test.")]
-        assert not any(stale_reason(run, stage) for stage in worker.STAGES)
+        assert not any(stale_reason(run, stage) for stage in worker.EXECUTED)
         assert row.val_accuracy == run.metrics["overfitting.val_accuracy"]
         assert row.val_loss == run.metrics["overfitting.val_loss"]
         assert (row.best_epoch, row.parameters) == (1, 118_531) and pd.isna(row.onset_epoch)
