@@ -6,6 +6,7 @@ from made import OTHER
 
 from fer_lib.data.faces import DEFAULT_CLASSES, LONGEST_NAME, check_classes
 from fer_lib.data.readers.source import FER2013_CLASSES, in_order
+from fer_lib.files import UsageError
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,9 @@ def test_those_of_fer2013_come_first_in_their_order():
     mixed = ["zebra", "neutral", "cat", "angry", "Zebra", "angry"]
     assert in_order(mixed) == ("angry", "neutral", "Zebra", "cat", "zebra")
     assert in_order(reversed(FER2013_CLASSES)) == FER2013_CLASSES
+
+
+def test_too_many_classes_are_refused():
+    assert len(in_order(map(str, range(1000)))) == 1000
+    with pytest.raises(UsageError, match=r"^data: 1,001 folders of classes, more than 1,000; "):
+        in_order(map(str, range(1001)))

@@ -18,13 +18,25 @@ from fer_lib.files import UsageError, printable
 # a sample: samples drawn before other classes were known stay what they were.
 FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 PART_OF = {"Training": "train", "PublicTest": "test", "PrivateTest": "test"}  # FER2013's usages
+MOST_CLASSES = 1000
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 PARTS = {"train": ("train",), "test": ("test", "validation")}  # names that a part may have, the usual first
 
 
 def in_order(classes: Iterable[str]) -> tuple[str, ...]:
-    """Return those that can be classes in their order: FER2013's first, in theirs, then others by name."""
+    """Return those that can be classes in their order: FER2013's first, in theirs, then others by name.
+
+    Raises
+    ------
+    UsageError
+        If there are too many: each is counted, digested and cached by itself.
+    """
     different = set(filter(can_be_class, classes))
+    if len(different) > MOST_CLASSES:
+        raise UsageError(
+            f"data: {len(different):,} folders of classes, more than {MOST_CLASSES:,}; give a set in which "
+            "each class has one folder with all of its images"
+        )
     known = [name for name in FER2013_CLASSES if name in different]
     return (*known, *sorted(different.difference(known)))
 
