@@ -65,7 +65,8 @@ def check_data(resolved: dict[str, Any]) -> None:
     load.class_counts(training["data"], training["classes"], "train")
     load.class_counts(training["test_data"] or training["data"], training["classes"], "test")
     for stage, values in resolved.items():
-        STAGES[stage].files(checking.build(stage, values))
+        if files := STAGES[stage].files:
+            files(checking.build(stage, values))
 
 
 def absolute(data: str) -> str:

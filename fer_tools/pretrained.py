@@ -33,7 +33,7 @@ def curve(content: dict[str, Any]) -> Any:
 
 
 def _draw_curve(content: dict[str, Any]) -> Any:
-    from fer_lib.figures.style import FAINT, VALIDATION, percent, subplots
+    from fer_lib.figures.style import FAINT, VALIDATION, note, percent, subplots
 
     epoch = content["minutes"] / content["parameters"]["epochs"]
     curves = [seed["val_accuracy"] for seed in content["seeds"]]
@@ -43,15 +43,14 @@ def _draw_curve(content: dict[str, Any]) -> Any:
     for values in curves[1:]:
         ax.plot(minutes, values, color=FAINT, linewidth=1)
     ax.plot(minutes, shown, color=VALIDATION)
-    beside = {"textcoords": "offset points", "fontsize": 8}
     end = f"{shown[-1]:.1%}".replace("%", " %")
-    ax.annotate(end, (minutes[-1], shown[-1]), (4, 0), va="center", color=VALIDATION, **beside)
+    note(ax, end, (minutes[-1], shown[-1]), (4, 0), va="center", color=VALIDATION)
     ax.axhline(PUBLIC_BEST, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     passed = next((m for m, value in zip(minutes, shown, strict=True) if value > PUBLIC_BEST), None)
     said = f"best public solution, {PUBLIC_BEST:.2%}".replace("%", " %")
     said += f": passed after {passed:.1f} minutes" if passed else ""
-    place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "top"}
-    ax.annotate(said, (1, PUBLIC_BEST), (-2, -4), **place, **beside)
+    right = ("axes fraction", "data")
+    note(ax, said, (1, PUBLIC_BEST), (-2, -4), xycoords=right, ha="right", va="top")
     ax.set_xscale("log")
     ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200) if minutes[0] <= tick <= minutes[-1]]
     ax.set_xticks(ticks, map(str, ticks))

@@ -31,7 +31,7 @@ class Stage:
         Parameter without which a run has no such stage; empty: every run has it.
     resumes : bool
         Whether an interrupted execution goes on from checkpoints.
-    files : callable
+    files : callable, optional
         Returns the files outside the run that the stage reads, by name, from its parameters.
     """
 
@@ -42,7 +42,7 @@ class Stage:
     reads_data: bool = True
     optional_by: str = ""
     resumes: bool = False
-    files: Callable[[Any], dict[str, Path]] = lambda chosen: {}
+    files: Callable[[Any], dict[str, Path]] | None = None
 
     @property
     def path(self) -> Path:

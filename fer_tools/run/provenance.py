@@ -31,7 +31,7 @@ def inputs(run: Run, stage: str) -> dict[str, Any]:
     }
     if kind.reads_data:
         found["data"] = data_digests(run, stage)
-    if kind.optional_by:
+    if kind.files:
         files = kind.files(run.parameters(stage))
         found |= {name: sha256_of_file(path) for name, path in files.items()}
     for name in kind.reads:

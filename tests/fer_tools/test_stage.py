@@ -1,5 +1,6 @@
 """A stage that is open: metrics that are its own, outputs that are kept, and how it is begun again."""
 
+import dataclasses
 import math
 import os
 
@@ -10,7 +11,9 @@ from staged import choose, settings, train
 from fer_lib.files import UsageError, read_json
 from fer_tools import checking, pipeline
 from fer_tools.run import find, provenance, stage
+from fer_tools.run.edges import stale_reason
 from fer_tools.run.stage import begin
+from fer_tools.stages import STAGES
 
 pytestmark = pytest.mark.usefixtures("results")
 
@@ -173,3 +176,14 @@ def test_a_name_of_a_parameter_in_run_json_is_never_code(faces, results, tmp_pat
     with pytest.raises(UsageError, match=r"^parameter .*: unknown; valid names are"):
         pipeline.execute(run)
     assert not mark.exists() and not (run.path / "notebooks").exists()
+
+
+def test_a_file_outside_the_run_counts_whether_or_not_its_stage_is_optional(faces, tmp_path, monkeypatch):
+    outside = tmp_path / "outside.txt"
+    outside.write_text("one")
+    kind = dataclasses.replace(STAGES["training"], files=lambda chosen: {"outside": outside})
+    monkeypatch.setitem(STAGES, "training", kind)
+    run = train(faces)
+    assert stale_reason(run, "training") is None
+    outside.write_text("two")
+    assert stale_reason(run, "training") == "its outside have changed"
