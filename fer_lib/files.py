@@ -4,14 +4,17 @@ import hashlib
 import json
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Any, BinaryIO
 
 ROOT = Path(__file__).resolve().parent.parent  # the checkout, or where the package was installed
+MEGABYTE = 2**20  # bytes
+LARGEST_JSON = 8 * MEGABYTE  # run.json of 10,000 epochs has 1.1
 
 
 class UsageError(Exception):
@@ -143,19 +146,85 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, text + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file.
+_KINDS = (
+    (stat.S_ISLNK, "a link"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
+
+
+def kind_of(mode: int) -> str:
+    """Say in words what has a mode of `os.stat`: "a file", "a link", "a folder", "a pipe" ..."""
+    if stat.S_ISREG(mode):
+        return "a file"
+    return next((name for test, name in _KINDS if test(mode)), "a device")
+
+
+def open_regular(path: str | Path, largest: int, follow: bool = False) -> BinaryIO:
+    """Open somebody else's file for reading: the one door for all that come from outside.
+
+    A pipe would block for ever, a device may do anything, a link leads wherever its maker wanted, and a file
+    with a hole of a terabyte costs its sender nothing.
+
+    Parameters
+    ----------
+    path : path of a file.
+    largest : int
+        How many bytes it may have.
+    follow : bool
+        Follow a link: for what the user named, not for what stands in a folder of somebody else's.
 
     Raises
     ------
     UsageError
-        If the file is missing, unreadable or not JSON.
+        In one line: no such file, not readable, not a regular file, or larger than that.
     """
     try:
-        with open(path, "rb", buffering=0) as handle:
-            return json.loads(handle.read().decode())  # text mode takes a third longer; `fer list` feels it
+        _require_regular(path, os.stat(path, follow_symlinks=follow), largest)
+        # Between the two it may be replaced: so no waiting for a pipe, and no link.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        opened = os.open(path, flags | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
+        try:
+            _require_regular(path, os.fstat(opened), largest)
+            return open(opened, "rb")
+        except BaseException:
+            os.close(opened)
+            raise
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:  # a null character in its name
+        raise UsageError(f"{path}: cannot be read ({error})") from error
+
+
+def _require_regular(path: str | Path, status: os.stat_result, largest: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"{path}: {kind_of(status.st_mode)}, not a regular file; remove or replace it")
+    if status.st_size > largest:
+        size, most = status.st_size / MEGABYTE, largest / MEGABYTE
+        raise UsageError(f"{path}: {size:,.0f} MB, more than the {most:,.0f} that such a file may have")
+
+
+def read_regular(path: str | Path, largest: int, follow: bool = False) -> bytes:
+    """Return the content of somebody else's file; see `open_regular`."""
+    with open_regular(path, largest, follow) as handle:
+        try:
+            return handle.read()
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file of somebody else's; see `open_regular`.
+
+    Raises
+    ------
+    UsageError
+        If the file is missing, unreadable, a link, beyond reason or not JSON.
+    """
+    content = read_regular(path, LARGEST_JSON)
+    try:
+        return json.loads(content.decode())  # text mode takes a third longer; `fer list` feels it
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not valid JSON ({error}); restore it or run it anew") from error
 

@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -20,8 +21,10 @@ from fer_lib.files import (
     atomic_path,
     columns,
     complain,
+    open_regular,
     printable,
     read_json,
+    read_regular,
     remove_leftovers,
     say,
     sha256_of,
@@ -219,13 +222,49 @@ def test_json_comes_back_as_it_was(value):
         assert read_json(f"{folder}/a.json") == value
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder"])
-def test_json_that_cannot_be_read(tmp_path, kind):
-    if kind == "folder":
-        (tmp_path / "a.json").mkdir()
-    with pytest.raises(UsageError) as caught:
-        read_json(tmp_path / "a.json")
-    refused(caught, "a.json", "cannot be read")
+NOT_FILES = {
+    "missing": (lambda path: None, "cannot be read (No such file"),
+    "folder": (lambda path: path.mkdir(), "a folder, not a regular file"),
+    "pipe": (os.mkfifo, "a pipe, not a regular file"),
+    "socket": (lambda path: socket.socket(socket.AF_UNIX).bind(str(path)), "a socket, not a regular file"),
+    "link": (lambda path: path.symlink_to(__file__), "a link, not a regular file"),
+    "link to a device": (lambda path: path.symlink_to("/dev/zero"), "a link, not a regular file"),
+    "circle": (lambda path: path.symlink_to(path), "a link, not a regular file"),
+    "huge": (lambda path: (path.touch(), os.truncate(path, 3 << 40)), "3,145,728 MB, more than the 8"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_FILES)
+def test_what_is_no_file_of_sane_size_is_not_read(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)  # names of sockets have to be short
+    make, said = NOT_FILES[kind]
+    make(Path("a.json"))
+    for read in (read_json, lambda path: read_regular(path, 8 << 20)):
+        with pytest.raises(UsageError) as caught:
+            read("a.json")
+        refused(caught, "a.json", said)
+
+
+def test_devices_are_not_opened():
+    for follow in (False, True):
+        with pytest.raises(UsageError, match="/dev/zero: a device, not a regular file"):
+            open_regular("/dev/zero", 1 << 20, follow)
+
+
+def test_a_link_that_the_user_named_is_followed(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    (tmp_path / "b").symlink_to("a")
+    assert read_regular(tmp_path / "b", 3, follow=True) == b"abc"
+    with pytest.raises(UsageError, match="more than"):
+        read_regular(tmp_path / "b", 2, follow=True)
+    (tmp_path / "c").symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match="a device, not a regular file"):
+        read_regular(tmp_path / "c", 2, follow=True)
+
+
+def test_a_name_with_a_null_character_is_refused():
+    with pytest.raises(UsageError, match="null"):
+        read_regular("a\0b", 1)
 
 
 def test_parts_of_a_digest_do_not_run_into_each_other(tmp_path):
