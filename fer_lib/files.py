@@ -244,9 +244,9 @@ def sha256_of_json(value: Any) -> str:
     return sha256_of(json.dumps(value, sort_keys=True))
 
 
-def sha256_of_file(path: str | Path) -> str:
-    """SHA-256 (hexadecimal) of a file's bytes."""
-    with open(path, "rb") as handle:
+def sha256_of_file(path: str | Path, largest: int | None = None) -> str:
+    """SHA-256 (hexadecimal) of a file's bytes; of somebody else's, with `largest`: see `open_regular`."""
+    with open(path, "rb") if largest is None else open_regular(path, largest) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 

@@ -8,13 +8,13 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import Any
 
 from fer_lib.files import UsageError, atomic_path, remove_leftovers
 from fer_lib.tensorflow_import import stderr_to
-from fer_tools import checking, paths, progress
-from fer_tools.run import find
+from fer_tools import checking, locks, paths, progress, scratch
+from fer_tools.run import find, tree
+from fer_tools.run.document import THREAD_COUNT
 from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import Run
 from fer_tools.run.stage import keep_notebook
@@ -51,7 +51,7 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False) -> Run:
     if reuse:
         for run, document in find.all_runs():
             if document["parameters"] == resolved:
-                return run
+                return find.open_run(run.path)
     run = find.create(checking.build("training", resolved["training"]).label)
     run.update(parameters=resolved, threads=_threads())
     return run
@@ -77,10 +77,12 @@ def absolute(data: str) -> str:
 
 def _threads() -> int:
     """Return how many threads TensorFlow takes: the last digits of what it computes depend on them."""
-    try:
-        return int(os.environ[THREADS[0]])
-    except (KeyError, ValueError):
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if given := os.environ.get(THREADS[0]):
+        try:
+            return THREAD_COUNT.check(THREAD_COUNT.parse(given))
+        except ValueError as error:
+            raise UsageError(f"{THREADS[0]} = {given!r}: expected {error}") from None
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def execute(run: Run, stages: Collection[str] = ()) -> None:
@@ -101,9 +103,10 @@ def execute(run: Run, stages: Collection[str] = ()) -> None:
     UsageError
         If a cell fails: names the notebook, the cell and the error; the executed notebook is kept.
     """
+    tree.require(run.path)
     threads = run.document.get("threads")
-    with exclusive(run.path), ExitStack() as settings:
-        for name in THREADS if isinstance(threads, int) else ():
+    with locks.exclusive(run.path), ExitStack() as settings:
+        for name in THREADS if threads else ():
             settings.enter_context(environment(name, str(threads)))
         tidy(run)
         try:
@@ -140,11 +143,14 @@ def tidy(run: Run, patience: float = 60) -> None:
         If it lives for `patience` seconds more.
     """
     clock = time.monotonic()
-    with suppress(FileNotFoundError), open(run.path / KERNEL_LOG, "rb+") as handle:
-        while not lock(handle):
+    log = run.path / KERNEL_LOG
+    with suppress(FileNotFoundError), open(log, "rb+") as handle:
+        while not locks.lock(handle):
             if time.monotonic() > clock + patience:
                 raise UsageError(f"{run.name}: a kernel of an earlier process is still at work; end it first")
             time.sleep(0.1)
+        if os.fstat(handle.fileno()).st_nlink > 1:  # it has another name elsewhere, and is written to
+            log.unlink()
     remove_leftovers(run.path, run.model_path)
 
 
@@ -159,12 +165,13 @@ def execute_stage(run: Run, stage: str) -> None:
     values = checking.plain(run.parameters(stage)) | {"run": str(run.path)}
     log = run.path / KERNEL_LOG
     with (
-        TemporaryDirectory(prefix="fer-") as folder,
+        scratch.folder() as folder,
         stderr_to(log),
         _progress_lines(),
         atomic_path(executed) as temporary,
     ):
-        lock(2)  # the kernel inherits it with standard error, and holds it even when this process is killed
+        # The kernel inherits it with standard error, and holds it even when this process is killed.
+        locks.lock(2)
         # Sockets in a folder of their own: several runs at once would race for TCP ports.
         sockets = {"transport": "ipc", "ip": f"{folder}/k", "connection_file": f"{folder}/kernel.json"}
         try:
@@ -201,26 +208,6 @@ def _failure(stage: str, executed: Path, error: Any) -> str:
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Keep two processes from filling the same folder."""
-    with open(folder / ".lock", "w") as handle:
-        if not lock(handle):
-            raise UsageError(f"{folder.name}: another process is filling this folder; wait for it")
-        yield
-
-
-def lock(handle: IO[Any] | int) -> bool:
-    """Lock an open file for this process and those that inherit it; return False where others hold it."""
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-@contextmanager
 def environment(name: str, value: str) -> Iterator[None]:
     """Set an environment variable for a while."""
     before = os.environ.get(name)
@@ -237,8 +224,8 @@ def environment(name: str, value: str) -> Iterator[None]:
 @contextmanager
 def _progress_lines() -> Iterator[None]:
     """Print what a kernel writes to the file that FER_PROGRESS names, line by line."""
-    with TemporaryDirectory(prefix="fer-") as folder:
-        file, done = Path(folder) / "progress", threading.Event()
+    with scratch.folder() as folder:
+        file, done = folder / "progress", threading.Event()
         file.touch()
 
         def follow() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from fer_lib.data import load
 from fer_lib.data.faces import DEFAULT_CLASSES, FaceDataset
 from fer_lib.figures import style
 from fer_lib.files import UsageError, write_json, write_text
-from fer_tools import checking, paths
+from fer_tools import checking, paths, scratch
 from fer_tools.bench import figure, machine, table
 from fer_tools.bench.contenders import COMMANDS, QUICK, SGEMM, Size, Way, ways
 from fer_tools.bench.process import Child
@@ -64,8 +64,7 @@ def run(data: str = "bundled", names: Sequence[str] = (), quick: bool = False) -
     before = machine.used_by_others()
     time.sleep(1)
     print(machine.busy(machine.cores_of_others(before)), end="", flush=True)
-    with TemporaryDirectory(prefix="fer-bench-") as temporary:
-        folder = Path(temporary)
+    with scratch.folder() as folder:
         faces = write_faces(source, size.images, folder)
         document["data"] = load.describe(source)
         document["size"]["images"] = len(faces)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from fer_lib.files import columns, say
+from fer_tools import locks
 from fer_tools.report import build
 from fer_tools.run.edges import Edge, stage_edges, strays
 from fer_tools.run.run import Run
@@ -19,6 +20,12 @@ def edges(run: Run) -> Iterator[Edge]:
 
     Nothing is executed, and TensorFlow is not needed.
     """
+    if locks.at_work(run.path):
+        reason = "at work: another process is filling this run, and only what it finished is compared"
+        yield Edge("run", "fer run", "at work", reason)
+        for stage in reversed(run.finished):
+            yield from stage_edges(run, stage)
+        return
     yield from build.edges(run)
     for stage in reversed(run.stages):
         yield from stage_edges(run, stage)
@@ -42,7 +49,7 @@ def print_edges(found: list[Edge]) -> None:
 
 def problems(found: list[Edge]) -> list[str]:
     """Return what is wrong, one line each; files missing from one folder share a line, which names them."""
-    wrong = (edge for edge in found if edge.state in ("stale", "altered"))
+    wrong = (edge for edge in found if edge.state in ("at work", "stale", "altered"))
     lines = [f"{edge.target}: {edge.reason}" if edge.state == "stale" else edge.reason for edge in wrong]
     missing: dict[str, list[Edge]] = {}
     for edge in found:

@@ -1,14 +1,16 @@
 """Compare runs that were tested on the same images: two, or several seeds of one."""
 
 import csv
+import io
 import statistics
 from collections.abc import Sequence
 
 import numpy as np
 
-from fer_lib.files import UsageError, say
+from fer_lib.files import UsageError, read_regular, say
 from fer_lib.statistics import mcnemar, wilson_interval
 from fer_tools.run.run import Run
+from fer_tools.run.tree import LARGEST_FILE
 from fer_tools.stages import STAGES
 
 
@@ -81,8 +83,9 @@ def _predictions(run: Run) -> tuple[list[tuple[str, str]], np.ndarray]:
     if run.digest(key) != entry["outputs"].get(key, ""):
         raise UsageError(f"{run.name}: {key} is not what {STAGES['evaluation'].notebook} wrote")
     try:
-        with open(run.path / key, encoding="utf-8", newline="") as handle:
-            rows = [(row["name"], row["label"], row["predicted"]) for row in csv.DictReader(handle)]
+        content = read_regular(run.path / key, LARGEST_FILE).decode()
+        table = csv.DictReader(io.StringIO(content, newline=""))
+        rows = [(row["name"], row["label"], row["predicted"]) for row in table]
     except KeyError as error:
         raise UsageError(f"{run.name}: {key} has no column {error}; run its notebook again") from error
     except (UnicodeDecodeError, csv.Error) as error:

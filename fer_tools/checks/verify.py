@@ -1,13 +1,11 @@
 """Execute a run once more and compare all that its notebooks write."""
 
 import re
-import shutil
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from fer_lib.files import columns, printable, say
-from fer_tools import checking
+from fer_tools import checking, metrics, scratch
 from fer_tools.checks import check
 from fer_tools.report import build
 from fer_tools.run import find
@@ -63,26 +61,22 @@ def verify(run: Run) -> str:
     found = list(check.edges(run))
     for line in check.problems(found) + check.remarks(found):
         say(f"before: {line}")
-    folder, verdict = Path(mkdtemp(prefix="fer-verify-")), ""
-    try:
+    pipeline.check_data(parameters)
+    with scratch.folder() as folder:
         with pipeline.environment("FER_RESULTS", str(folder)):
             # The report quotes the name, and the folder may be called otherwise now. It is somebody's text.
             name = Path(printable(document["name"])).name
             again = find.create(re.sub(r"_timestamp_\d+$", "", name))
             again.update(parameters=parameters, threads=document.get("threads"))
             pipeline.execute(again)
-        if (run.path / "report.pdf").exists():
+        if run.digest("report.pdf"):
             again.update(git=document.get("git"))  # the report quotes it; edges() has compared the code
             build.build(again.path)
         near, same = _compare_metrics(run, again), _compare_files(run, again, found)
-        equal = "equal within tolerance" if near or not same else "identical"
-        verdict = equal if all(near) else "different"
-    finally:
-        if verdict != "different":
-            shutil.rmtree(folder, ignore_errors=True)
-    if verdict == "different":
-        print(f"the other run is kept in {again.path}")
-    return verdict
+        if not all(near):
+            print(f"the other run is kept in {scratch.kept(folder, 'verify') / again.name}")
+            return "different"
+        return "equal within tolerance" if near or not same else "identical"
 
 
 def _compare_metrics(run: Run, again: Run) -> list[bool]:
@@ -152,7 +146,7 @@ def tolerated(key: str, a: Any, b: Any, epochs: int) -> bool:
     if key == "overfitting.rule":  # it says how far the losses of this training scatter
         a, b = (re.sub(r"\d+(\.\d+)?", "#", str(value)) for value in (a, b))
         return a == b
-    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in (a, b)):
+    if not all(metrics.is_number(value) for value in (a, b)):
         return False
     return abs(a - b) <= _tolerance(key, a, b, epochs)
 

@@ -6,6 +6,7 @@ A command's file says in its docstring what `fer --help` and `fer COMMAND --help
 """
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -69,6 +70,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 is success, 1 and 2 as a command says or a mistake, 130 an interruption."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows few letters gets the others as \xe9
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = parser().parse_args(arguments)
         return options.action(options) or 0

@@ -29,10 +29,13 @@ def chosen(name: str | None, stages: tuple[str, ...] = ()) -> Any:
 
 def build_report(run: Any) -> None:
     """Build the report of a run that is up to date, and say where everything is."""
+    from fer_tools import locks
     from fer_tools.report import build
     from fer_tools.run.edges import stale_reason, strays
 
     run.require_whole()
+    if locks.at_work(run.path):
+        raise UsageError(f"{run.name}: another process is filling this run; wait for it")
     for stage in run.stages:
         if reason := stale_reason(run, stage):
             raise UsageError(f"{run.name}: {stage} is stale ({reason}); `fer run --resume {run.name}` first")
@@ -44,7 +47,7 @@ def build_report(run: Any) -> None:
     print(f"PDF     {_shown(built['pdf'])}")
     print(f"LaTeX   {_shown(built['tex'])}")
     print(f"model   {_shown(run.model_path)}")
-    print(f"test accuracy {run.metrics['test.accuracy']:.1%}")
+    print(f"test accuracy {run.metric('test.accuracy'):.1%}")
 
 
 def _shown(path: Path) -> str:

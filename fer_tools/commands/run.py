@@ -53,5 +53,5 @@ def action(options: Any) -> None:
     if options.report:
         build_report(run)
     else:
-        accuracy = run.metrics["test.accuracy"]
+        accuracy = run.metric("test.accuracy")
         print(f"test accuracy {accuracy:.1%}; `fer report {run.name}` builds the report")

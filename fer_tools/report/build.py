@@ -22,7 +22,7 @@ from fer_lib.files import (
     UsageError,
     atomic_path,
     read_json,
-    sha256_if_there,
+    read_regular,
     sha256_of_file,
     sha256_of_json,
     write_json,
@@ -31,6 +31,7 @@ from fer_tools.paths import in_checkout
 from fer_tools.report import numbers, values
 from fer_tools.run.edges import Edge
 from fer_tools.run.run import Run
+from fer_tools.run.tree import LARGEST_FILE
 
 SOURCE = ROOT / "report" / "report.md"
 FORMATS = ("html", "pdf", "tex")
@@ -94,10 +95,10 @@ def edges(run: Run) -> Iterator[Edge]:
     record, source = run.path / "report.json", "text, metrics.json, tables, figures"
     paths = {f"report.{name}": run.path / f"report.{name}" for name in FORMATS}
     gone = "left out" if run.excerpt else "missing"
-    if not any(path.exists() for path in (record, *paths.values())):
+    if not any(os.path.lexists(path) for path in (record, *paths.values())):
         yield Edge("report", source, "absent", "not built")
         return
-    if run.excerpt and not record.exists():
+    if run.excerpt and not os.path.lexists(record):
         yield Edge(record.name, "fer report", gone, f"{record.name} is {gone}")
         return
     try:
@@ -108,7 +109,7 @@ def edges(run: Run) -> Iterator[Edge]:
         yield Edge("report", record.name, "altered", reason)
         return
     for name, path in paths.items():
-        yield Edge.of_file(sha256_if_there(path), outputs[name], name, "fer report", "was built", gone)
+        yield Edge.of_file(run.digest(path.name), outputs[name], name, "fer report", "was built", gone)
     if run.excerpt:
         return
     if not in_checkout():
@@ -128,7 +129,8 @@ def _digest(run_dir: Path, source: Path, data: Mapping[str, Any]) -> str:
     try:
         code = sorted(Path(__file__).parent.glob("*.py"))
         files = [source, *code, *sorted(p for p in SOURCE.parent.iterdir() if p.is_file())]
-        digests = [sha256_of_file(path) for path in (*files, *(run_dir / name for name in names))]
+        digests = [sha256_of_file(path) for path in files]
+        digests += [sha256_of_file(run_dir / name, LARGEST_FILE) for name in names]
     except OSError as error:
         raise UsageError(f"{error.filename}: cannot be read ({error.strerror})") from error
     tools = [f"{package} {version(package)}" for package in ("pypandoc_binary", "typst")]
@@ -138,7 +140,7 @@ def _digest(run_dir: Path, source: Path, data: Mapping[str, Any]) -> str:
 def _up_to_date(record: Path, inputs: str, paths: Mapping[str, Path]) -> bool:
     try:
         content = read_json(record)
-        outputs = {path.name: sha256_of_file(path) for path in paths.values()}
+        outputs = {path.name: sha256_of_file(path, LARGEST_FILE) for path in paths.values()}
     except (UsageError, OSError):
         return False
     return content == {"inputs": inputs, "outputs": outputs}
@@ -164,7 +166,7 @@ def convert(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> 
 
     def link(figure: str) -> str:
         if name == "html":  # as an image, an SVG runs no scripts and loads nothing
-            svg = (run_dir / "figures" / f"{figure}.svg").read_bytes()
+            svg = read_regular(run_dir / "figures" / f"{figure}.svg", LARGEST_FILE)
             return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
         return f"figures/{figure}.{'pdf' if name == 'tex' else 'svg'}"
 

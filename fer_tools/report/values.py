@@ -1,14 +1,19 @@
 """What the text of a report may cite of a run: values, tables and figures."""
 
 import csv
+import io
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fer_lib import models
-from fer_lib.files import UsageError, read_json
+from fer_lib.files import UsageError, read_json, read_regular
 from fer_tools.report.numbers import clean, words
+from fer_tools.run.tree import LARGEST_FILE
+
+MOST_CELLS = 5_000_000  # of a table; the predictions for half a million images have 3.5
 
 
 def read(run_dir: Path) -> dict[str, Any]:
@@ -49,7 +54,7 @@ def _table(part: str, values: dict[str, Any]) -> dict[str, list]:
 
 
 def _document(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UsageError(
             f"{path.parent}: no {path.name}; give the directory of a finished run (see `fer list`)"
         )
@@ -98,8 +103,13 @@ def _plain(value: Any, where: str) -> Any:
 
 def _read_table(path: Path) -> dict[str, list]:
     try:
-        with open(path, encoding="utf-8", newline="") as handle:
-            lines = [[clean(cell) for cell in line] for line in csv.reader(handle, strict=True) if line]
+        content = io.StringIO(read_regular(path, LARGEST_FILE).decode(), newline="")
+        lines, cells = [], 0
+        for line in filter(None, csv.reader(content, strict=True)):
+            cells += len(line)
+            if cells > MOST_CELLS:
+                raise UsageError(f"{path}: more than {MOST_CELLS:,} cells; run its notebook again")
+            lines.append([clean(cell) for cell in line])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path}: cannot be read as CSV ({error}); run its notebook again") from error
     if not lines:

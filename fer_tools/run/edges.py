@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fer_lib.files import UsageError
-from fer_tools import paths
+from fer_tools import metrics, paths
 from fer_tools.parameters import Data
 from fer_tools.run import provenance
 from fer_tools.run.run import MODEL, Run
@@ -21,9 +21,10 @@ class Edge:
     target, source : str
         A file of the run, a notebook, or what a notebook depends on.
     state : str
-        "ok"; "stale", where it would come out otherwise now; "altered", where it is not what was made;
-        "missing", where it was made and is no longer there; "left out", where an excerpt says so; "absent",
-        where it was never made; "unknown", where only a checkout could tell.
+        "ok"; "at work", where a process is filling the run; "stale", where it would come out otherwise now;
+        "altered", where it is not what was made; "missing", where it was made and is no longer there; "left
+        out", where an excerpt says so; "absent", where it was never made; "unknown", where only a checkout
+        could tell.
     reason : str
         What is wrong, in one line.
     """
@@ -63,17 +64,24 @@ def stage_edges(run: Run, stage: str) -> Iterator[Edge]:
     missing = "left out" if run.excerpt else "missing"
     for key, digest in entry["outputs"].items():
         if key == "metrics.json":
-            current = run.metrics_digest(stage) if (run.path / key).exists() else None
+            current = run.metrics_digest(stage) if run.digest(key) else None
             key += f" ({', '.join(f'{prefix}*' for prefix in STAGES[stage].prefixes)})"
         else:
             current = run.digest(key)
         yield Edge.of_file(current, digest, key, notebook, f"{notebook} wrote", missing)
+    yield from _metrics(run, stage)
     if "notebook" in entry:
         key, digest = provenance.executed_notebook(stage), entry["notebook"]
         if digest is None:
             yield Edge(key, notebook, "stale", "killed before the executed notebook was kept")
         else:
             yield Edge.of_file(run.digest(key), digest, key, notebook, "was executed", missing)
+
+
+def _metrics(run: Run, stage: str) -> Iterator[Edge]:
+    found = run.metrics
+    for key, reason in metrics.wrong_of_stage(stage, found) if found else ():
+        yield Edge(f"metrics.json ({key})", STAGES[stage].notebook, "altered", reason)
 
 
 def _inputs(run: Run, stage: str, then: dict[str, Any]) -> Iterator[Edge]:

@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import UsageError, complain, read_json, write_json
+from fer_lib.files import UsageError, complain, write_json
 from fer_tools import paths
+from fer_tools.run import tree
 from fer_tools.run.run import Run
 
 LATEST = 2**32 - 10_000  # seconds: a name that says a later time is no clock's
@@ -49,72 +50,56 @@ def open_run(name: str | Path) -> Run:
     Raises
     ------
     UsageError
-        If there is none, or the directory is not a run.
+        If there is none, the directory is not a run, or what is in it is not what a run consists of; see
+        `fer_tools.run.tree.require`.
     """
     text = str(name).removesuffix(".keras")
     candidates = [Path(text), paths.results_folder() / text] if text else []
     for path in candidates:
         if os.path.isdir(path):  # Path.is_dir raises at names that are too long
-            _document(run := Run(path.resolve()))
-            return run
+            return _looked_at(path)
     raise UsageError(
         f"run {str(name)!r}: no such directory, neither here nor in {paths.results_folder()}; see `fer list`"
     )
 
 
-_RUN = {"name": str, "created": int, "parameters": dict, "stages": dict}  # what run.json has at least
-_STAGE = {  # what a stage of it may have
-    "inputs": dict,
-    "outputs": dict,
-    "replaces": list,
-    "begun": int | float,
-    "spent": int | float,
-    "notebook": str | None,
-}
-
-
-def _document(run: Run) -> dict[str, Any]:
-    """Read run.json and make sure that it is one."""
-    path = run.path / "run.json"
-    if not path.is_file():
-        raise UsageError(f"{run.path}: not a run (it has no run.json); see `fer list`")
-    document = read_json(path)
-    for key, kind in _RUN.items():
-        if not isinstance(document, dict) or not isinstance(document.get(key), kind):
-            raise UsageError(f"{path}: not a run ({key!r} is missing or of the wrong kind); start a new run")
-    for entry in [*document["parameters"].values(), *document["stages"].values()]:
-        if not isinstance(entry, dict):
-            raise UsageError(f"{path}: not a run ({entry!r} in place of an object); start a new run")
-    for name, entry in document["stages"].items():
-        if wrong := _wrong(entry):
-            raise UsageError(f"{path}: not a run (stage {name!r} {wrong}); start a new run")
-    return document
-
-
-def _wrong(entry: dict[str, Any]) -> str:
-    """Say what is wrong with a stage of run.json; nothing if it is one."""
-    kinds = {"status": str} | ({"outputs": dict} if entry.get("status") == "done" else {})
-    kinds |= {key: kind for key, kind in _STAGE.items() if key in entry}
-    for key, kind in kinds.items():
-        if not isinstance(entry.get(key), kind):
-            return f"without {key}"
-    texts = all(isinstance(key, str) for key in entry.get("replaces", []))
-    whole = texts and isinstance(entry.get("inputs", {}).get("environment", {}), dict)
-    return "" if whole else "of the wrong kind"
+def _looked_at(path: Path) -> Run:
+    """Open a directory as a run once all that is in it has been looked at."""
+    if path.is_symlink():
+        target = os.readlink(path)
+        raise UsageError(f"{path}: a link, and a run is a folder; name the one it leads to ({target})")
+    run = Run(path.resolve())
+    tree.require(run.path)
+    _ = run.document  # of a directory that is not a run, that is said
+    return run
 
 
 def all_runs() -> list[tuple[Run, dict[str, Any]]]:
     """Return all runs of the results folder and their run.json, newest first.
 
-    Each is read once, for there may be thousands. What cannot be opened is named and passed over.
+    Each is read once, for there may be thousands, and nothing else of it: before anything is done with one,
+    it is opened by `open_run`. What cannot be read is named and passed over.
     """
     found = []
-    for path in sorted(paths.results_folder().glob("*_timestamp_*/run.json")):
+    for path in _run_folders(paths.results_folder()):
         try:
-            found.append((run := Run(path.parent), _document(run)))
+            if path.is_symlink():
+                raise UsageError(f"{path}: a link, and a run is a folder; replace it by the one it leads to")
+            found.append((run := Run(path), run.document))
         except UsageError as error:
             complain(f"passed over: {error}")
     return sorted(found, key=lambda pair: _created(pair[0]), reverse=True)
+
+
+def _run_folders(results: Path) -> list[Path]:
+    """Return what is named like a run and has a run.json, or is a link."""
+    if not results.is_dir():
+        return []
+    with os.scandir(results) as entries:
+        named = (entry for entry in entries if "_timestamp_" in entry.name and entry.name[0] != ".")
+        folders = (entry for entry in named if not entry.name.endswith(".keras"))
+        runs = (each for each in folders if each.is_symlink() or os.path.lexists(f"{each.path}/run.json"))
+        return sorted(results / each.name for each in runs)
 
 
 def _created(run: Run) -> int:
@@ -132,7 +117,7 @@ def newest(stages: tuple[str, ...] = ()) -> Run:
     """
     for run, document in all_runs():
         if all(document["stages"].get(stage, {}).get("status") == "done" for stage in stages):
-            return run
+            return open_run(run.path)
     what = f" with {' and '.join(stages)} done" if stages else ""
     raise UsageError(
         f"{paths.results_folder()}: no run{what}; start one with `fer run` or notebook 02_training"

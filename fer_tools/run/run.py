@@ -8,11 +8,13 @@ figures/ tables/ notebooks/ checkpoints/
 results/<same name>.keras   the model saved just before over-fitting
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import UsageError, read_json, sha256_if_there, sha256_of_json, write_json
-from fer_tools import checking
+from fer_lib.files import UsageError, read_json, sha256_of_file, sha256_of_json, write_json
+from fer_tools import checking, metrics
+from fer_tools.run import document, tree
 from fer_tools.stages import STAGES
 
 MODEL = "model.keras"  # key of the chosen model, whatever its file is called
@@ -36,14 +38,14 @@ class Run:
     def model_path(self) -> Path:
         """Where the chosen model is kept: beside the directory, or in it if it is an excerpt."""
         inside = self.path / MODEL
-        if inside.is_file() and self.excerpt:
+        if os.path.lexists(inside) and self.excerpt:
             return inside
         return self.path.with_name(f"{self.name}.keras")
 
     @property
     def document(self) -> dict[str, Any]:
-        """What run.json says."""
-        return read_json(self.path / "run.json")
+        """What run.json says; see `fer_tools.run.document.read`."""
+        return document.read(self.path)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -55,9 +57,36 @@ class Run:
             If it is not an object of numbers, texts, booleans and None.
         """
         path = self.path / "metrics.json"
-        found = read_json(path) if path.exists() else {}
+        found = read_json(path) if os.path.lexists(path) else {}
         if not isinstance(found, dict) or any(isinstance(value, dict | list) for value in found.values()):
             raise UsageError(f"{path}: not an object of single values; restore it or run it anew")
+        return found
+
+    def metric(self, key: str) -> Any:
+        """Return a number, text, boolean or None of metrics.json.
+
+        Raises
+        ------
+        UsageError
+            If it is missing, or not what a metric of this name is.
+        """
+        return self.some_metrics(key, missing=False)[key]
+
+    def some_metrics(self, *keys: str, missing: bool = True) -> dict[str, Any]:
+        """Return those of some metrics that are there; all have to be, unless some may be missing.
+
+        Raises
+        ------
+        UsageError
+            As in `metric`.
+        """
+        everything = self.metrics
+        found = {key: everything[key] for key in keys if key in everything}
+        reasons = [f"metric {key} is missing" for key in keys if not missing and key not in found]
+        for reason in (*reasons, *(metrics.wrong(key, value) for key, value in found.items())):
+            if reason:
+                path = self.path / "metrics.json"
+                raise UsageError(f"{path}: {reason}; restore it, or run its notebook again")
         return found
 
     @property
@@ -70,6 +99,12 @@ class Run:
         """Names of the stages that this run consists of, in order."""
         given = self.document["parameters"]
         return [name for name, stage in STAGES.items() if not stage.optional_by or name in given]
+
+    @property
+    def finished(self) -> list[str]:
+        """Names of those that are done, in order."""
+        entries = self.document["stages"]
+        return [name for name in self.stages if entries.get(name, {}).get("status") == "done"]
 
     def parameters(self, stage: str) -> Any:
         """Return the parameters with which a stage of this run was executed.
@@ -137,7 +172,8 @@ class Run:
 
     def digest(self, key: str) -> str | None:
         """Return the digest of an output as it is now, by its name in run.json; None where it is missing."""
-        return sha256_if_there(self.model_path if key == MODEL else self.path / key)
+        path = self.model_path if key == MODEL else self.path / key
+        return sha256_of_file(path, tree.LARGEST_FILE) if os.path.lexists(path) else None
 
     def metrics_digest(self, stage: str) -> str:
         """Return the digest of the metrics that a stage recorded."""

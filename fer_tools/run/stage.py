@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fer_lib.files import UsageError, atomic_path, sha256_of_file, write_json, write_text
-from fer_tools import checking
+from fer_tools import checking, metrics
 from fer_tools.run import find, provenance
 from fer_tools.run.run import Run
 from fer_tools.stages import STAGES
@@ -34,13 +34,17 @@ class OpenStage(Run):
         Raises
         ------
         UsageError
-            If the prefix is another stage's, or a value is not a finite number, text, boolean or None.
+            If the prefix is another stage's, a value is not a finite number, text, boolean or None, or it is
+            not what its key says; see `fer_tools.metrics`.
         """
         if f"{prefix}." not in STAGES[self.stage].prefixes:
             raise UsageError(
                 f"metric {prefix}.*: belongs to another notebook than {STAGES[self.stage].notebook}"
             )
         new = {f"{prefix}.{key}": _plain(f"{prefix}.{key}", value) for key, value in values.items()}
+        for key, value in new.items():
+            if reason := metrics.wrong(key, value):
+                raise UsageError(reason)
         write_json(self.path / "metrics.json", self.metrics | new)
 
     def keep(self, *paths: Path) -> None:
@@ -128,7 +132,8 @@ def begin(stage: str, chosen: Any) -> OpenStage:
     # A stage that was interrupted keeps its checkpoints only if it would do the same again.
     if kind.resumes and (before.get("inputs") != inputs or finished):
         for path in (opened.path / "checkpoints").glob("*"):
-            path.unlink()
+            if path.is_file():
+                path.unlink()
     kept = {key: value for key, value in opened.metrics.items() if not key.startswith(kind.prefixes)}
     write_json(opened.path / "metrics.json", kept)
     spent, state = 0.0, opened.path / "checkpoints" / "state.npz"

@@ -27,7 +27,8 @@ class Results:
         metrics, document = (run.metrics, run.document) if run and state == "done" else ({}, {})
         row |= {name: metrics.get(f"overfitting.{name}") for name in MEASURED}
         row["parameters"] = metrics.get("model.parameters")
-        seconds = [entry["seconds"] for name, entry in document.get("stages", {}).items() if name in EXECUTED]
+        done = [entry for name, entry in document.get("stages", {}).items() if name in EXECUTED]
+        seconds = [entry["seconds"] for entry in done if "seconds" in entry]
         row["seconds"] = round(sum(seconds), 1) if seconds else None
         self.rows[point.key] = row | {"threads": document.get("threads")}
 

@@ -15,11 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from fer_lib.files import UsageError, complain, sha256_of_json, write_json
-from fer_tools import pipeline
+from fer_tools import locks, scratch
 from fer_tools.progress import Progress
 from fer_tools.run import find
 from fer_tools.run.edges import stale_reason
@@ -59,7 +58,7 @@ def sweep(path: str | Path, jobs: int | None = None, scheduler: str | None = Non
         raise UsageError("--jobs: a number above 0, and of this machine only, hence not with --scheduler")
     study = read.read(path)
     study.folder.mkdir(parents=True, exist_ok=True)
-    with pipeline.exclusive(study.folder):
+    with locks.exclusive(study.folder):
         write_json(study.folder / "study.json", study.document)
         results = Results(study)
         _look_up(results)
@@ -184,7 +183,7 @@ def _of_this_machine(points: int, jobs: int | None) -> Iterator[Any]:
 
     fitting = max(1, psutil.virtual_memory().available // MEMORY)
     with (
-        TemporaryDirectory(prefix="fer-", ignore_cleanup_errors=True) as folder,
+        scratch.folder() as folder,
         LocalCluster(
             n_workers=min(points, jobs or min(CPU_COUNT, fitting)),
             threads_per_worker=1,  # a point sets environment variables, which are of the process

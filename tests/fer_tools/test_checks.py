@@ -12,7 +12,7 @@ import pytest
 from synthetic import TABLES_OF, make_run, synthetic_run, synthetic_tables
 
 from fer_lib.files import UsageError, read_json, sha256_of_file, write_json
-from fer_tools import checking, commands, paths, pipeline
+from fer_tools import checking, commands, paths, pipeline, scratch
 from fer_tools.checks import verify
 from fer_tools.report import build
 from fer_tools.run import find, provenance
@@ -322,9 +322,15 @@ def test_killed_between_last_cell_and_notebook_a_stage_is_not_done_and_training_
     again = begin("training", chosen)  # it was done: an output had been altered, nothing is trusted
     assert not list(state.parent.iterdir())
     state.write_bytes(b"all epochs")
+    measured = {"model": {"parameters": 118_531}, "training": {"samples": 24}}
+    for prefix, values in measured.items():
+        again.record(prefix, values)
     again.finish()
     assert state.exists() and "killed" in stale_reason(Run(run.path), "training")
-    begin("training", chosen).finish()
+    again = begin("training", chosen)
+    for prefix, values in measured.items():
+        again.record(prefix, values)
+    again.finish()
     assert state.exists()
     (run.path / "notebooks" / "02_training.ipynb").write_text("{}")
     keep_notebook(again, "training")
@@ -344,8 +350,9 @@ def test_a_hostile_run_json_removes_nothing_outside(run, tmp_path):
     victim.write_text("mine")
     stages = run.document["stages"]
     stages["overfitting"]["outputs"]["../../victim"] = "0" * 64
-    run.update(stages=stages)
-    begin("overfitting", checking.build("overfitting", {"run": str(run.path), "window": 3})).finish()
+    edit(run.path / "run.json", stages=stages)
+    with pytest.raises(UsageError, match="stage 'overfitting' names a file that no notebook writes: '../../victim'"):
+        begin("overfitting", checking.build("overfitting", {"run": str(run.path), "window": 3}))
     assert victim.read_text() == "mine"
 
 
@@ -444,7 +451,7 @@ def test_a_name_that_somebody_made_up_leads_nowhere(run, executed, capsys, tmp_p
     run.update(name=name)
     before = sorted(tmp_path.rglob("*"))
     assert commands.main(["verify", run.name]) == 0
-    assert made[0].path.parent.name.startswith("fer-verify-") and sorted(tmp_path.rglob("*")) == before
+    assert made[0].path.parent.name.startswith("fer-lab-") and sorted(tmp_path.rglob("*")) == before
 
 
 def test_within_tolerance_is_said_metric_by_metric(run, executed, capsys):
@@ -468,7 +475,10 @@ def test_what_is_different_has_exit_code_1_and_is_kept(run, executed, capsys, ch
     made = executed(change)
     assert commands.main(["verify", run.name]) == 1
     out = capsys.readouterr().out
-    assert out.endswith("\ndifferent\n") and str(made[0].path) in out and made[0].path.exists()
+    kept = Path(re.search(r"the other run is kept in (.*)", out)[1])
+    assert out.endswith("\ndifferent\n") and kept.name == made[0].name and Run(kept).metrics
+    scratch.remove_abandoned()
+    assert kept.exists() and not made[0].path.exists()
 
 
 def test_numbers_that_were_invented_together_with_their_digest_are_found_by_executing_again(

@@ -173,10 +173,13 @@ def test_an_excerpt_lacks_files_and_has_another_name_and_is_well(excerpt):
 
 
 def test_only_run_json_makes_it_an_excerpt(excerpt):
-    excerpt.update(excerpt="yes")
+    excerpt.update(excerpt=False)
     found = states(excerpt)
     assert set(found.values()) == {"missing", "altered"}
     assert found["run.json"] == "altered" and found["model.keras"] == "missing"
+    excerpt.update(excerpt="yes")
+    with pytest.raises(UsageError, match="\"excerpt\" is 'yes', neither true nor false"):
+        states(excerpt)
 
 
 @pytest.mark.parametrize("name", ["model.keras", "history.csv", "figures/loss.svg"])

@@ -21,7 +21,7 @@ from processes import SMALL, alive, begun, command, descendants, fer, wait_for
 
 from fer_lib.files import UsageError, read_json, sha256_of_file, write_json
 from fer_lib.tensorflow_import import stderr_to
-from fer_tools import paths, pipeline, stages
+from fer_tools import locks, paths, pipeline, stages
 from fer_tools.checks import check
 from fer_tools.run import find
 from fer_tools.run.edges import stale_reason
@@ -255,7 +255,7 @@ def test_a_run_keeps_its_number_of_threads(pair):
 
 
 def test_two_processes_do_not_fill_one_run(pair):
-    with pipeline.exclusive(pair.whole.path):
+    with locks.exclusive(pair.whole.path):
         done = fer(pair.results, "run", "--resume", pair.whole.name)
     assert done.returncode == 2 and "another process" in done.stderr and len(done.stderr.splitlines()) == 1
 
@@ -269,7 +269,7 @@ def test_an_orphaned_kernel_is_waited_for_before_its_temporary_files_are_removed
 
     def kernel(seconds: float) -> subprocess.Popen:
         with stderr_to(run.path / pipeline.KERNEL_LOG):
-            assert pipeline.lock(2)
+            assert locks.lock(2)
             return subprocess.Popen([sys.executable, "-c", script.format(seconds)])
 
     monkeypatch.setattr(pipeline, "stale_reason", lambda run, stage: None)
@@ -291,7 +291,7 @@ def test_what_an_interrupted_kernel_had_begun_to_write_is_removed_at_once(pair, 
     def interrupted(run: Run, stage: str) -> None:
         script = f"import time; time.sleep(1); open({str(half_written)!r}, 'w').close()"
         with stderr_to(run.path / pipeline.KERNEL_LOG):
-            assert pipeline.lock(2)
+            assert locks.lock(2)
             started.append(subprocess.Popen([sys.executable, "-c", script]))
         raise KeyboardInterrupt
 

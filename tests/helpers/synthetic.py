@@ -60,7 +60,7 @@ def synthetic_metrics() -> dict:
         "data.verdict_detail": "all 3 classes equal the published digests",
         "data.digest": "9f2c" * 16,
         "data.classes": ", ".join(CLASSES),
-        "data.image_size": "48x48",
+        "data.image_size": 48,
         "data.available.total": 15351,
         "data.test.total": 3838,
         "data.removed.duplicates_within_training": 812,
