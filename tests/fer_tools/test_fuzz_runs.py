@@ -3,6 +3,7 @@
 import ast
 import csv
 import json
+import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -173,6 +174,80 @@ def test_files_of_a_run(sandbox: Path, quick, finished: Run, capsys, data, name,
     assert all(line.startswith("fer: ") for line in lines), err
     assert command == ["check"] or len(lines) <= 1, err
     COUNTS["files of a run", {0: "answered", 1: "answered", 2: "refused"}[code]] += 1
+
+
+PLACES = st.sampled_from(
+    "run.json metrics.json history.csv report.json report.html .lock figures tables checkpoints notebooks "
+    "figures/loss.svg tables/predictions.csv checkpoints/epoch_001.keras checkpoints/state.npz "
+    "notebooks/03_overfitting.ipynb notebooks/kernel.log figures/new tables/new.csv new new/new".split()
+)
+
+
+def _put(path: Path, what: str, target: Path) -> None:
+    """Put something in the place of a file or folder of a run."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    match what:
+        case "link":
+            path.symlink_to(target)
+        case "second name" if target.is_file():
+            path.hardlink_to(target)
+        case "pipe":
+            os.mkfifo(path)
+        case "hole":
+            path.touch()
+            os.truncate(path, 1 << 40)
+        case "folder":
+            path.mkdir()
+        case "file":
+            path.write_bytes(b"x")
+
+
+@FUZZ
+@given(
+    puts=st.lists(
+        st.tuples(PLACES, st.sampled_from([*"link pipe hole folder file none".split(), "second name"])),
+        min_size=1,
+        max_size=3,
+    ),
+    target=st.sampled_from(["mine", "folder", "folder/mine", "none", "results", "/dev/zero"]),
+    entry=st.none() | st.sampled_from(["../../mine", "../mine", "/etc/passwd", "figures/mine", "new"]),
+    command=st.sampled_from(COMMANDS),
+)
+def test_what_is_put_into_a_run(sandbox: Path, quick, finished: Run, capsys, puts, target, entry, command):
+    """Links, pipes, holes, second names of files elsewhere: what lies outside stays as it was."""
+    results, mine = sandbox / "results", sandbox / "outside"
+    for folder in (results, mine):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(finished.path.parent, results)
+    (mine / "folder").mkdir(parents=True)
+    for name in ("mine", "folder/mine", "folder/epoch_001.keras", "folder/loss.svg"):
+        (mine / name).write_text("mine")
+    before = {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()}
+    run = Run(results / finished.name)
+    if entry:
+        document = run.document
+        document["stages"]["overfitting"]["outputs"][entry] = "0" * 64
+        document["stages"]["overfitting"]["replaces"] = [entry]
+        files.write_json(run.path / "run.json", document)
+    for place, what in puts:
+        try:
+            _put(run.path / place, what, mine / target)
+        except OSError:  # in the place of its folder something else was put
+            continue
+    other = [str(finished.path)] if command == ["compare"] else []
+    arguments = [*command, *([] if command == ["list"] else [run.name]), *other]
+    try:
+        with watched():
+            code = commands.main(arguments)
+    finally:
+        out, err = capsys.readouterr()
+    assert code in (0, 1, 2) and "Traceback" not in out + err
+    assert all(line.startswith("fer: ") for line in err.splitlines()), err
+    assert {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()} == before
+    COUNTS["what is put into a run", "refused" if code == 2 else "answered"] += 1
 
 
 @FUZZ
