@@ -10,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_lib.files import (
+    MEGABYTE,
     ROOT,
     UsageError,
     atomic_path,
@@ -35,6 +37,7 @@ from fer_tools.run.tree import LARGEST_FILE
 
 SOURCE = ROOT / "report" / "report.md"
 FORMATS = ("html", "pdf", "tex")
+LARGEST_PAGE = 32 * MEGABYTE  # of its figures; those of a real run have 0.3
 # No raw HTML or TeX, no mathematics: a dollar sign is a dollar sign.
 _MARKDOWN = "markdown-raw_html-raw_tex-raw_attribute-tex_math_dollars"
 _PANDOC = {
@@ -164,17 +167,18 @@ def convert(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> 
     """
     import pypandoc
 
+    figures = list(data["figures"])
+
     def link(figure: str) -> str:
-        if name == "html":  # as an image, an SVG runs no scripts and loads nothing
-            svg = read_regular(run_dir / "figures" / f"{figure}.svg", LARGEST_FILE)
-            return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+        if name == "html":  # pandoc would take a hundred times the memory of what is embedded
+            return f"figure:{figures.index(figure)}"
         return f"figures/{figure}.{'pdf' if name == 'tex' else 'svg'}"
 
     command = [pypandoc.get_pandoc_path(), "--sandbox", "--standalone", "--wrap=none", "--number-sections"]
     command += [f"--from={_MARKDOWN}", *_PANDOC[name], "--lua-filter=filter.lua", "--citeproc"]
     command += ["--bibliography=references.bib", "--fail-if-warnings", "--", str(source)]
     text = source.read_text(encoding="utf-8", errors="replace")  # of which pandoc complains
-    content = numbers.prepared(data, text) | {"figures": {figure: link(figure) for figure in data["figures"]}}
+    content = numbers.prepared(data, text) | {"figures": {figure: link(figure) for figure in figures}}
     process = subprocess.run(
         command,
         # The filter reads it. In names there may be halves of characters.
@@ -186,7 +190,23 @@ def convert(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> 
     )
     if process.returncode:
         raise UsageError(_explain(process.stderr.decode(errors="replace"), source, data))
-    return process.stdout
+    return _embedded(process.stdout, run_dir, figures) if name == "html" else process.stdout
+
+
+def _embedded(page: bytes, run_dir: Path, figures: list[str]) -> bytes:
+    """Put figures into a page, in which their numbers stand. As an image, an SVG runs and loads nothing."""
+    left = LARGEST_PAGE
+
+    def picture(number: re.Match) -> bytes:
+        nonlocal left
+        path = run_dir / "figures" / f"{figures[int(number[1])]}.svg"
+        svg = read_regular(path, LARGEST_FILE)
+        left -= len(svg)
+        if left < 0:
+            raise UsageError(f"{path}: figures of more than {LARGEST_PAGE / MEGABYTE:.0f} MB; run it anew")
+        return b'src="data:image/svg+xml;base64,' + base64.b64encode(svg) + b'"'
+
+    return re.sub(rb'src="figure:(\d+)"', picture, page)
 
 
 def _explain(stderr: str, source: Path, data: Mapping[str, Any]) -> str:
@@ -214,21 +234,21 @@ def compile_pdf(markup: bytes, run_dir: Path) -> bytes:
     """Compile typst markup to the bytes of a PDF; the run directory is all that it may read.
 
     The PDF is accessible (PDF/UA-1) unless a text has characters that no font of typst shows; then it is
-    merely tagged.
+    merely tagged. See `fer_tools.report.typeset`.
 
     Raises
     ------
     UsageError
         If typst cannot: a figure is no picture, for example.
     """
-    import typst
-
-    fixed = {"root": run_dir.resolve(), "ignore_system_fonts": True, "timestamp": 0}  # not the time of day
-    try:
-        return typst.compile(markup, format="pdf", pdf_standards="ua-1", **fixed)
-    except typst.TypstError:
-        pass
-    try:
-        return typst.compile(markup, format="pdf", **fixed)
-    except typst.TypstError as error:
-        raise UsageError(f"{run_dir}: report.pdf cannot be made ({' '.join(str(error).split())})") from error
+    # Isolated: beside that file stands one that Python would take for a module of its own.
+    command = [sys.executable, "-I", str(Path(__file__).with_name("typeset.py")), str(run_dir.resolve())]
+    few = {"RAYON_NUM_THREADS": "2", "MALLOC_ARENA_MAX": "2"}  # each thread counts as memory
+    environment = os.environ | few
+    process = subprocess.run(command, input=markup, capture_output=True, env=environment, check=False)
+    if process.returncode:
+        said = " ".join(process.stderr.decode(errors="replace").split())[-500:]
+        if process.returncode != 2:  # ended by its limits, or by what is wrong in typst itself
+            said = f"a figure takes more memory or time than it may; {said}"
+        raise UsageError(f"{run_dir}: report.pdf cannot be made ({said})")
+    return process.stdout

@@ -8,6 +8,7 @@ from typing import Any
 
 from fer_lib.files import UsageError, printable
 
+MOST_SHOWN = 20_000  # cells of a table; a thousand classes have 10 thousand in the one of them
 _CITED = re.compile(r"""fmt=(?:"([^"]*)"|'([^']*)'|([^\s}]+))""")
 _FORMAT = re.compile(r"\+?,?(?:d?|(?:\.\d{1,2})?[fg%])", re.ASCII)
 _DATE = re.compile(r"(?:[^%]|%[aAbBcCdDeFgGhHIjmMnprRStTuUVwWxXyYzZ%])+")  # those of C99
@@ -39,6 +40,9 @@ def prepared(data: Mapping[str, Any], text: str) -> dict[str, Any]:
         return {fmt: _or_refusal(make, given, fmt) for fmt in sorted(formats)}
 
     named = {key: table for key, table in data["tables"].items() if key.partition("=")[2] in text}
+    for key, table in named.items():
+        if len(table["header"]) * len(table["rows"]) > MOST_SHOWN:
+            raise UsageError(f"table {key}: more than {MOST_SHOWN:,} cells, which no page can show")
     return {
         "values": {key: forms(printed, value) for key, value in data["values"].items()},
         "tables": {key: forms(columns, table) for key, table in named.items()},

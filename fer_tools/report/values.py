@@ -13,7 +13,8 @@ from fer_lib.files import UsageError, read_json, read_regular
 from fer_tools.report.numbers import clean, words
 from fer_tools.run.tree import LARGEST_FILE
 
-MOST_CELLS = 5_000_000  # of a table; the predictions for half a million images have 3.5
+MOST_CELLS = 5_000_000  # of all tables; the predictions for half a million images have 3.5
+LONGEST = 1_000_000  # characters of all values; a real run has 10 thousand
 
 
 def read(run_dir: Path) -> dict[str, Any]:
@@ -40,10 +41,24 @@ def read(run_dir: Path) -> dict[str, Any]:
     facts = dict(_flatten(parts)) | _model(run)
     values = {f"metric={key}": _plain(value, f"metrics.json: {key}") for key, value in metrics.items()}
     values |= {f"run={key}": _plain(value, f"run.json: {key}") for key, value in facts.items()}
-    tables = {f"name={path.stem}": _read_table(path) for path in sorted((run_dir / "tables").glob("*.csv"))}
+    length = sum(len(key) + len(str(value)) for key, value in values.items())
+    if length > LONGEST:
+        said = f"{length:,} characters in metrics.json and run.json, more than {LONGEST:,}"
+        raise UsageError(f"{run_dir}: {said}; restore them, or run it anew")
+    tables = _tables(run_dir / "tables")
     tables |= {f"run={part}": _table(part, values) for part in parts if isinstance(parts[part], dict)}
     svg, pdf = ({path.stem for path in (run_dir / "figures").glob(f"*.{kind}")} for kind in ("svg", "pdf"))
     return {"values": values, "tables": tables, "figures": dict.fromkeys(sorted(svg & pdf), "")}
+
+
+def _tables(folder: Path) -> dict[str, Any]:
+    tables, cells = {}, 0
+    for path in sorted(folder.glob("*.csv")):
+        table = tables[f"name={path.stem}"] = _read_table(path)
+        cells += len(table["header"]) * (1 + len(table["rows"]))
+        if cells > MOST_CELLS:
+            raise UsageError(f"{folder}: tables of more than {MOST_CELLS:,} cells; remove what is foreign")
+    return tables
 
 
 def _table(part: str, values: dict[str, Any]) -> dict[str, list]:

@@ -1,13 +1,18 @@
 """The report: from a run directory to HTML, PDF and LaTeX, with every number cited by key."""
 
 import csv
+import gzip
 import html
 import json
 import re
+import resource
 import shutil
+import struct
 import subprocess
 import time
 import warnings
+import zlib
+from base64 import b64encode
 from itertools import pairwise
 from pathlib import Path
 
@@ -521,3 +526,81 @@ def test_long_tables_and_large_figures_stay_on_the_page(run_dir: Path, tmp_path:
         build.build(run_dir, small(tmp_path, "::: {.table name=counts #tbl:a}\nLong.\n:::"))["pdf"]
     )
     assert all(f"row{i:03d}" in text for i in range(150))
+
+
+# -- figures of somebody else ------------------------------------------------------------------------------
+
+
+def _grey_png(side: int) -> bytes:
+    """A black picture: a kilobyte of file for each megabyte of pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    packer = zlib.compressobj(9)
+    row = bytes(side + 1)
+    data = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+_SVG = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9" '
+    b'height="9">%b</svg>'
+)
+
+
+def _nested_uses() -> bytes:
+    levels = b"".join(
+        b'<g id="a%d">%b</g>' % (i + 1, b'<use xlink:href="#a%d"/>' % i * 10) for i in range(12)
+    )
+    return _SVG % (b'<defs><g id="a0"><path d="M0 0L1 1"/></g>%b</defs><use xlink:href="#a12"/>' % levels)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: _SVG % (b'<image xlink:href="data:image/png;base64,%b"/>' % b64encode(_grey_png(30_000))),
+        lambda: gzip.compress(_SVG % bytes(1 << 30), 1),
+        _nested_uses,
+    ],
+    ids=["picture", "packed", "nested"],
+)
+def test_a_figure_that_unpacks_to_more_than_the_memory_is_refused(run_dir, make):
+    (run_dir / "figures" / "loss.svg").write_bytes(make())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UsageError, match=r"report\.pdf cannot be made") as caught:
+        build.build(run_dir)
+    assert len(str(caught.value).splitlines()) == 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes, here
+    assert not (run_dir / "report.pdf").exists()
+
+
+def test_figures_are_embedded_as_they_are(run_dir):
+    figure = run_dir / "figures" / "loss.svg"
+    svg = figure.read_bytes() + b"<!-- this one -->"
+    figure.write_bytes(svg)
+    page = build.build(run_dir)["html"].read_bytes()
+    assert page.count(b'src="data:image/svg+xml;base64,' + b64encode(svg) + b'"') == 1
+    assert b"figure:" not in page
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("tables/counts.csv", "a,b\n" + "1,2\n" * 20_000, "more than 20,000 cells, which no page can show"),
+        ("tables/predictions.csv", "a\n" + "1\n" * 5_100_000, "more than 5,000,000 cells"),
+        (
+            "metrics.json",
+            json.dumps({f"data.{i}": "x" * 9000 for i in range(120)}),
+            "characters in metrics.json",
+        ),
+        ("figures/loss.svg", "<svg>" + " " * (33 << 20), "figures of more than 32 MB"),
+    ],
+)
+def test_more_than_a_report_can_show_is_refused(run_dir, name, content, said):
+    if name == "metrics.json":
+        content = json.dumps(json.loads((run_dir / name).read_text()) | json.loads(content))
+    (run_dir / name).write_text(content)
+    with pytest.raises(UsageError, match=said):
+        build.build(run_dir)
