@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fer_lib import tensorflow_import
-from fer_lib.layers import blur, blur_matrix, registered
+from fer_lib.layers import blur, blur_matrix, in_range, registered, sides
 
 tensorflow_import.import_tensorflow()
 import keras  # noqa: E402
@@ -88,12 +88,12 @@ class RandomPhotograph(keras.layers.Layer):
 
     def __init__(self, strength: float = 1.0, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.strength, self.seed = strength, seed
+        self.strength, self.seed = in_range("strength", strength, 0, 100), seed
         self.generator = keras.random.SeedGenerator(seed)
 
     def build(self, shape: tuple) -> None:
         """Make the blur for images (n, height, width, 1)."""
-        self._soft = [blur_matrix(size, 0.9) for size in shape[1:3]]
+        self._soft = [blur_matrix(size, 0.9) for size in sides(shape)]
 
     def call(self, images: Any, training: bool | None = None) -> Any:
         """Images (n, height, width, 1) in [0, 1] to the same shape."""

@@ -2,14 +2,18 @@
 
 import io
 import json
+import math
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fer_lib.files import UsageError, atomic_path, write_text
+from fer_lib.archives import read_arrays
+from fer_lib.files import MEGABYTE, UsageError, atomic_path, write_text
 
+LARGEST_HISTORY = 16 * MEGABYTE  # 10,000 epochs have 5
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 
 
@@ -33,18 +37,34 @@ def restore(model: Any, path: Path) -> list[dict[str, float]]:
     UsageError
         If the file is damaged or of another network.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
     model.optimizer.build(model.trainable_variables)
-    variables = state_variables(model)
+    variables = {f"v{i}": variable for i, variable in enumerate(state_variables(model))}
+    now = {name: np.asarray(variable) for name, variable in variables.items()}
     try:
-        with np.load(path, allow_pickle=False) as state:
-            arrays = [state[f"v{i}"] for i in range(len(variables))]
-            history = json.loads(str(state["history"]))
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        state = read_arrays(path, LARGEST_HISTORY + sum(array.nbytes + 1000 for array in now.values()))
+        history = _history(state.pop("history"))
+        if _kinds(state) != _kinds(now):
+            raise ValueError("its variables are others")
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(f"{path}: not a state of this network ({error}); start a new run") from error
+    for name, variable in variables.items():
+        variable.assign(state[name])
+    return history
+
+
+def _kinds(arrays: dict[str, np.ndarray]) -> dict[str, tuple]:
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
+
+
+def _history(text: np.ndarray) -> list[dict[str, float]]:
+    history = json.loads(str(text))
+    for epoch, row in enumerate(history, 1):
+        if not isinstance(row, dict) or row.keys() != set(HISTORY_COLUMNS) or row["epoch"] != epoch:
+            raise ValueError(f"its history has no epoch {epoch}")
+        if not all(type(value) in (int, float) and math.isfinite(value) for value in row.values()):
+            raise ValueError(f"its history has no numbers for epoch {epoch}")
     return history
 
 

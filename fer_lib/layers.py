@@ -62,9 +62,44 @@ def without_augmentation(model: Any) -> Any:
     return copy
 
 
+LARGEST_SIDE = 512  # pixels of the images that these layers take; a blur keeps the square of it
+MOST_ORIENTATIONS = 64
+
+
+def in_range(name: str, value: Any, low: float, high: float) -> float:
+    """Return a layer's argument: it may come from somebody else's file.
+
+    Raises
+    ------
+    ValueError
+        If it is no number from `low` to `high`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"{name} is {str(value)[:40]}, not a number from {low:g} to {high:g}")
+    return value
+
+
+def sides(shape: tuple) -> tuple[int, int]:
+    """Return height and width of grey images (n, height, width, 1), for which our layers are built.
+
+    Raises
+    ------
+    ValueError
+        If they are no grey images, or larger than our layers take.
+    """
+    known = len(shape) == 4 and all(isinstance(n, int) and 2 <= n <= LARGEST_SIDE for n in shape[1:3])
+    if not known or shape[3] != 1:
+        raise ValueError(
+            f"maps of shape {tuple(shape)}, not grey images of 2 to {LARGEST_SIDE} pixels a side"
+        )
+    return shape[1], shape[2]
+
+
 def blur_matrix(size: int, sigma: float) -> np.ndarray:
     """Matrix (size, size) that blurs a column of pixels with a Gaussian; borders reflected."""
     radius = int(3 * sigma)
+    if radius >= size:
+        raise ValueError(f"a blur of {sigma:g} pixels is wider than images of {size} pixels")
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
     matrix = np.zeros((size, size), np.float32)
@@ -101,12 +136,14 @@ class LocalContrast(keras.layers.Layer):
         self, mean_sigma: float = 4.0, deviation_sigma: float = 5.0, floor: float = 0.06, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.mean_sigma, self.deviation_sigma, self.floor = mean_sigma, deviation_sigma, floor
+        self.mean_sigma = in_range("mean_sigma", mean_sigma, 0.01, 64)
+        self.deviation_sigma = in_range("deviation_sigma", deviation_sigma, 0.01, 64)
+        self.floor = in_range("floor", floor, 0, 1000)
 
     def build(self, shape: tuple) -> None:
         """Make the blurs for images (n, height, width, 1)."""
-        self._mean = [blur_matrix(size, self.mean_sigma) for size in shape[1:3]]
-        self._deviation = [blur_matrix(size, self.deviation_sigma) for size in shape[1:3]]
+        self._mean = [blur_matrix(size, self.mean_sigma) for size in sides(shape)]
+        self._deviation = [blur_matrix(size, self.deviation_sigma) for size in sides(shape)]
 
     def call(self, images: Any) -> Any:
         """Images (n, height, width, 1) in [0, 1] to the same shape."""
@@ -138,11 +175,14 @@ class OrientedEdges(keras.layers.Layer):
 
     def __init__(self, orientations: int = 8, sigma: float = 0.7, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.orientations, self.sigma = orientations, sigma
+        if not isinstance(orientations, int):
+            raise ValueError(f"orientations is {str(orientations)[:40]}, not a whole number")
+        self.orientations = in_range("orientations", orientations, 1, MOST_ORIENTATIONS)
+        self.sigma = in_range("sigma", sigma, 0.01, 64)
 
     def build(self, shape: tuple) -> None:
         """Make the blur for images (n, height, width, 1), and the directions."""
-        self._soft = [blur_matrix(size, self.sigma) for size in shape[1:3]]
+        self._soft = [blur_matrix(size, self.sigma) for size in sides(shape)]
         angle = 2 * np.pi * np.arange(self.orientations) / self.orientations
         self._directions = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 

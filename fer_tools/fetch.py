@@ -20,7 +20,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from fer_lib.files import UsageError
+from fer_lib.files import UsageError, open_regular
 from fer_tools.published.verdict import Verdict, judge, md5_of_file
 
 KAGGLE = "msambare/fer2013"
@@ -118,12 +118,16 @@ def _from_kaggle(folder: Path, downloads: Path) -> None:
 def _from_hugging_face(folder: Path, downloads: Path) -> None:
     archive = downloads / "fer2013.tar.gz"
     _download(ARCHIVE, archive)
-    if (md5 := md5_of_file(archive)) != ARCHIVE_MD5:
+    if (md5 := md5_of_file(archive, ARCHIVE_BYTES)) != ARCHIVE_MD5:
         archive.unlink()  # nothing to be continued
         raise UsageError(f"{ARCHIVE} has MD5 {md5}, expected {ARCHIVE_MD5}")
     folder.mkdir()
     try:
-        with tarfile.open(archive) as members, open(folder / "fer2013.csv", "wb") as target:
+        with (
+            open_regular(archive, ARCHIVE_BYTES) as packed,
+            tarfile.open(fileobj=packed) as members,
+            open(folder / "fer2013.csv", "wb") as target,
+        ):
             for member in members:
                 # Only this file, under a name of our own: nothing in the archive chooses where we write.
                 if member.isreg() and Path(member.name).name == "fer2013.csv" and member.size <= CSV_BYTES:

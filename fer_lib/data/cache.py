@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import PIL
 
+from fer_lib.archives import read_arrays
 from fer_lib.data.picture import SIDE
 from fer_lib.data.readers.source import Group
-from fer_lib.files import UsageError, atomic_path, sha256_of, write_text
+from fer_lib.files import UsageError, atomic_path, read_regular, sha256_of, write_text
 
 CACHE_BYTES = 4 << 30  # of decoded images kept on disk
+LARGEST_NOTE = 1000  # bytes
 
 
 def folder() -> Path:
@@ -27,8 +29,8 @@ def _note(stamp: str) -> Path:
 def known_digest(stamp: str) -> str | None:
     """Return the digest of unchanged content without reading it; None where it is not known."""
     try:
-        text = _note(stamp).read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
+        text = read_regular(_note(stamp), LARGEST_NOTE).decode("ascii").strip()
+    except (UsageError, ValueError):
         return None
     return text if len(text) == 64 else None
 
@@ -52,8 +54,8 @@ def load(stamp: str) -> Group | None:
     if digest is None:
         return None
     try:
-        with np.load(_images_file(stamp, digest), allow_pickle=False) as stored:
-            images, names, converted = stored["images"], stored["names"], int(stored["converted"])
+        stored = read_arrays(_images_file(stamp, digest), CACHE_BYTES)
+        images, names, converted = stored["images"], stored["names"], int(stored["converted"])
         if images.dtype != np.uint8 or images.shape != (len(names), SIDE, SIDE) or names.dtype.kind != "U":
             return None
     except Exception:  # whatever is wrong with a cache file, it can be made anew

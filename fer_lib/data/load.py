@@ -8,6 +8,7 @@ environment variable FER2013_DIR, then `data/fer2013`), or a path: an image fold
 import os
 import warnings
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def load_faces(data: Data, classes: Sequence[str], part: str) -> FaceDataset:
 
         index = [int(name.rpartition("/")[2]) for name in names]
         try:
-            table = pd.read_csv(source.path / "factors.csv").query("split == @part")
+            table = pd.read_csv(BytesIO(source.file("factors.csv"))).query("split == @part")
             factors = table.set_index("index", drop=False).loc[index].reset_index(drop=True)
         except Exception as error:  # of pandas, which reads a table otherwise than the csv module
             raise source.broken("factors.csv", error) from error

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fer_lib.data.load import Data, resolve
+from fer_lib.data.readers import csv_file
 from fer_lib.data.readers.csv_file import Csv
 from fer_lib.data.readers.source import FER2013_CLASSES, PART_OF, ImageFiles, Source, files_digest
-from fer_lib.files import UsageError, read_json
+from fer_lib.files import UsageError, open_regular, read_json
 from fer_tools.published.images import DEVIATIONS, KINDS, Image, Table, read_table
 
 DIGESTS = Path(__file__).with_name("fer2013.digests.json")
@@ -82,9 +83,9 @@ def read_digests() -> Entries:
     return {(usage, label): entry for usage, group in usages for label, entry in group.items()}
 
 
-def md5_of_file(path: str | Path) -> str:
-    """MD5 (hexadecimal) of a file's bytes."""
-    with open(path, "rb") as handle:
+def md5_of_file(path: str | Path, largest: int) -> str:
+    """MD5 (hexadecimal) of the bytes of a file, or of what a link leads to; see `files.open_regular`."""
+    with open_regular(path, largest, follow=True) as handle:
         return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
@@ -145,8 +146,9 @@ def _bundled(source: Source) -> Verdict:
 
 
 def _csv(source: Csv, published: Entries) -> Verdict:
-    name = CSV_MD5.get(md5_of_file(source.path))
-    counts, same = source.usage_counts, "authentic" if name else "count agrees"
+    counts = source.usage_counts  # first, for it refuses at the row what is no CSV of faces
+    name = CSV_MD5.get(md5_of_file(source.path, csv_file.LARGEST))
+    same = "authentic" if name else "count agrees"
     rows = [_row(key, entry["count"], counts[key[0]][key[1]], same) for key, entry in published.items()]
     if name:
         detail = f"The file is {name} of the challenge: its MD5 is the published one."

@@ -1,16 +1,19 @@
 """What the parameters of a study did, whether chance could have done the same, and both in words."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fer_lib.files import MEGABYTE, read_regular
 from fer_tools import checking, paths
 
 if TYPE_CHECKING:
     import pandas as pd
 
+LARGEST_TABLE = 64 * MEGABYTE  # 100,000 points have 30
 LARGER, WITHIN = "larger than seed-to-seed variation", "indistinguishable from seed-to-seed variation"
 
 
@@ -32,8 +35,9 @@ def table(name: str) -> "pd.DataFrame":
     import pandas as pd
 
     path = paths.study_table(name)
-    texts = pd.read_csv(path, dtype=str, keep_default_na=False)
-    found = pd.read_csv(path).assign(run=texts["run"], error=texts["error"])
+    content = read_regular(path, LARGEST_TABLE)
+    texts = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False)
+    found = pd.read_csv(BytesIO(content)).assign(run=texts["run"], error=texts["error"])
     for column in varied(found):
         values = [checking.parse([f"{column}={text}"])[column] for text in texts[column]]
         values = [", ".join(value) if isinstance(value, list) else value for value in values]

@@ -9,13 +9,14 @@ from typing import Any
 
 import yaml
 
-from fer_lib.files import UsageError, sha256_of_json
+from fer_lib.files import MEGABYTE, UsageError, read_regular, sha256_of_json
 from fer_tools import checking, parameters, paths, pipeline
 from fer_tools.stages import STAGES
 
 EMPTY: dict[str, Any] = {  # a study that leaves everything out
     "name": "", "preset": "section5", "base": {}, "seeds": [], "one_at_a_time": {}, "grid": {}, "points": [],
 }  # fmt: skip
+LARGEST = MEGABYTE  # of a study; a thousand points written one by one have a tenth of it
 DATA = ("data", "test_data", "classes")  # parameters
 
 
@@ -93,9 +94,7 @@ def read(path: str | Path) -> Study:
         Naming the file and the key.
     """
     try:
-        document = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+        document = yaml.load(read_regular(path, LARGEST, follow=True).decode(), _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(document, dict):

@@ -137,3 +137,28 @@ def test_edges_are_found_in_their_direction(axis, strongest):
 def test_a_blur_keeps_the_sum_of_a_constant():
     for sigma in (0.7, 4.0, 5.0):
         np.testing.assert_allclose(layers.blur_matrix(48, sigma).sum(1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: LocalContrast(mean_sigma=2e9), "mean_sigma is 2000000000.0"),
+        (lambda: LocalContrast(deviation_sigma=float("nan")), "deviation_sigma is nan"),
+        (lambda: LocalContrast(floor=[1]), "floor is"),
+        (lambda: OrientedEdges(orientations=2 * 10**9), "orientations is 2000000000"),
+        (lambda: OrientedEdges(orientations=0), "orientations is 0"),
+        (lambda: OrientedEdges(orientations=1.5), "orientations is 1.5"),
+        (lambda: OrientedEdges(sigma=0), "sigma is 0"),
+        (lambda: RandomPhotograph(strength=float("inf")), "strength is inf"),
+        (lambda: RandomPhotograph(strength="1"), "strength is 1"),
+        *[
+            (lambda layer=layer, shape=shape: layer().build(shape), "not grey images")
+            for layer in (LocalContrast, OrientedEdges, RandomPhotograph)
+            for shape in ((None, 60_000, 60_000, 1), (None, None, 48, 1), (None, 48, 48, 3), (None, 48))
+        ],
+        (lambda: LocalContrast(mean_sigma=20).build((None, 48, 48, 1)), "wider than images"),
+    ],
+)
+def test_arguments_and_images_beyond_reason_are_refused_before_memory_is_taken(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()

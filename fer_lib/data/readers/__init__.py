@@ -5,6 +5,7 @@ digest of the content. The order within a group never depends on the file system
 archives are sorted by file name (code points), rows of a CSV keep their order, bundled faces that of index.
 """
 
+import os
 from pathlib import Path
 
 from fer_lib.data.readers.archive import Archive
@@ -17,17 +18,20 @@ CSV_NAMES = ("icml_face_data.csv", "fer2013.csv")
 
 
 def find(path: Path) -> Source | None:
-    """Recognise what is there: a folder with `train`, else a CSV, a single archive, a folder with `test`."""
-    if path.is_file():
+    """Recognise what is there: a folder with `train`, else a CSV, a single archive, a folder with `test`.
+
+    A pipe or a broken link of such a name is refused when it is opened, not passed over.
+    """
+    if not path.is_dir():
         return {".csv": Csv, ".zip": Archive}.get(path.suffix.lower(), lambda _: None)(path)
     try:
         parts = {part for part, names in PARTS.items() if any((path / name).is_dir() for name in names)}
         if "train" in parts:
             return Folder(path)
         for name in CSV_NAMES:
-            if (path / name).is_file():
+            if os.path.lexists(path / name) and not (path / name).is_dir():
                 return Csv(path / name)
-        archives = sorted(file for file in path.glob("*.zip") if file.is_file())
+        archives = sorted(file for file in path.glob("*.zip") if not file.is_dir())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     if len(archives) > 1:

@@ -1,14 +1,18 @@
 """Reads a zip archive of an image folder."""
 
+import os
 import re
 import zipfile
 from functools import cached_property
 
+from fer_lib.archives import Zip
 from fer_lib.data.picture import MAX_BYTES
 from fer_lib.data.readers.source import PARTS, SUFFIXES, ImageFiles, in_order, parts_of
 from fer_lib.files import UsageError, printable
 
-MAX_ARCHIVE_BYTES = 16 << 30  # of all members of an archive, unpacked
+MAX_ARCHIVE_BYTES = 16 << 30  # of an archive, packed or unpacked
+MAX_RATIO = 200  # of unpacked to packed; images are packed already
+SPARE = 1 << 20  # bytes that count as no bomb, however well they are packed
 
 
 class Archive(ImageFiles):
@@ -18,10 +22,10 @@ class Archive(ImageFiles):
     label = "archive of image folders"
 
     @cached_property
-    def _zip(self) -> zipfile.ZipFile:
+    def _zip(self) -> Zip:
         try:
-            return zipfile.ZipFile(self.path)
-        except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+            return Zip(self.path, MAX_ARCHIVE_BYTES, follow=True)
+        except zipfile.BadZipFile as error:
             raise UsageError(
                 f"{self.path}: not a readable zip archive ({error}); download it again"
             ) from error
@@ -40,22 +44,25 @@ class Archive(ImageFiles):
             raise UsageError(f"{where} points outside the archive; do not use this archive")
         if info.flag_bits & 1:
             raise UsageError(f"{where} is encrypted; unpack the archive with its password first")
-        ratio = info.file_size / max(info.compress_size, 1)
-        if info.file_size > MAX_ARCHIVE_BYTES or (info.file_size > 1 << 20 and ratio > 200):
+        if info.file_size > SPARE + MAX_RATIO * info.compress_size:
             raise UsageError(f"{where} unpacks to an absurd size (a zip bomb?); do not use this archive")
         return pieces
+
+    def _check_sizes(self) -> None:
+        members, length = self._zip.infolist(), os.stat(self.path).st_size
+        if sum(info.compress_size for info in members) > length:
+            raise UsageError(f"{self.path}: members lie over each other; do not use this archive")
+        if sum(info.file_size for info in members) > min(SPARE + MAX_RATIO * length, MAX_ARCHIVE_BYTES):
+            raise UsageError(f"{self.path}: unpacks to an absurd size (a zip bomb?); do not use this archive")
 
     @cached_property
     def _tree(self) -> dict[tuple[str, str], list[tuple[str, object]]]:
         """Members by (name of the part, class), of the outermost folder with `train`, or else `test`."""
         trees: dict[tuple[str, ...], dict] = {}
-        seen, size = set(), 0
+        self._check_sizes()
+        seen = set()
         for info in self._zip.infolist():
-            pieces, size = self._pieces(info), size + info.file_size
-            if size > MAX_ARCHIVE_BYTES:
-                raise UsageError(
-                    f"{self.path}: unpacks to an absurd size (a zip bomb?); do not use this archive"
-                )
+            pieces = self._pieces(info)
             if len(pieces) < 3 or not parts_of(pieces[-3:-2]) or pieces[0] == "__MACOSX":
                 continue
             if any(piece.startswith(".") for piece in pieces[-2:]) or not pieces[-1].lower().endswith(

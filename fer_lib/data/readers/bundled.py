@@ -1,6 +1,8 @@
 """Reads the bundled faces."""
 
 import csv
+import hashlib
+import io
 import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -10,7 +12,9 @@ from PIL import Image
 
 from fer_lib.data.picture import SIDE
 from fer_lib.data.readers.source import Group, Source, in_order
-from fer_lib.files import UsageError, printable, sha256_of, sha256_of_file
+from fer_lib.files import MEGABYTE, UsageError, printable, read_regular, sha256_of
+
+LARGEST = 64 * MEGABYTE  # of its files; train.png has 16
 
 
 class Bundled(Source):
@@ -27,14 +31,21 @@ class Bundled(Source):
             f"restore it with `git checkout -- {self.path}`"
         )
 
+    def file(self, name: str) -> bytes:
+        """Read one of the files."""
+        try:
+            return read_regular(self.path / name, LARGEST, follow=True)
+        except UsageError as error:
+            raise UsageError(f"{error}; restore it with `git checkout -- {self.path}`") from error
+
     @cached_property
     def _index(self) -> dict:
         """What `digests.json` says, once the files it guards have been found whole."""
         restore = f"restore it with `git checkout -- {self.path}`"
         try:
-            index = json.loads((self.path / "digests.json").read_text(encoding="utf-8"))
+            index = json.loads(self.file("digests.json"))
             for name in ("train.png", "test.png", "factors.csv"):
-                if sha256_of_file(self.path / name) != index["files"][name]:
+                if hashlib.sha256(self.file(name)).hexdigest() != index["files"][name]:
                     raise UsageError(f"{self.path / name}: cut short or altered; {restore}")
             for part in ("train", "test"):
                 numbers = (
@@ -44,7 +55,7 @@ class Bundled(Source):
                 )
                 if not all(isinstance(number, int) and number > 0 for number in numbers):
                     raise ValueError(f"impossible numbers {numbers}")
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UsageError(f"{self.path}: the bundled faces are incomplete; {restore}") from error
         return index
 
@@ -53,14 +64,14 @@ class Bundled(Source):
         """(part, index, class) of the rows of `factors.csv`: all of train in order, then all of test."""
         images = {part: self._index["splits"][part]["images"] for part in self.parts}  # checks the files
         try:
-            with open(self.path / "factors.csv", encoding="utf-8", newline="") as handle:
-                rows = [(row["split"], int(row["index"]), row["label"]) for row in csv.DictReader(handle)]
+            table = csv.DictReader(io.StringIO(self.file("factors.csv").decode(), newline=""))
+            rows = [(row["split"], int(row["index"]), row["label"]) for row in table]
             for part, index, _ in rows:
                 if not 0 <= index < images.get(part, 0):
                     raise ValueError(f"no image {index} in {part!r}")
             if len({row[:2] for row in rows}) < len(rows):
                 raise ValueError("an image occurs twice")
-        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
             raise self.broken("factors.csv", error) from error
         return rows
 
@@ -83,7 +94,7 @@ class Bundled(Source):
     def read(self, part: str, classes: Sequence[str]) -> Iterator[tuple[str, Group]]:
         total, columns = self._index["splits"][part]["images"], self._index["columns"]
         try:
-            image = Image.open(self.path / f"{part}.png", formats=("PNG",))
+            image = Image.open(io.BytesIO(self.file(f"{part}.png")), formats=("PNG",))
             if image.mode != "L" or image.size != (columns * SIDE, -(-total // columns) * SIDE):
                 raise UsageError(f"{self.path / 'digests.json'}: does not describe {part}.png; restore both")
             sheet = np.asarray(image)  # (rows * 48, columns * 48)

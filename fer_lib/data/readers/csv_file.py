@@ -1,16 +1,23 @@
 """Reads a CSV file of pixels."""
 
+import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from io import BufferedReader
 
 import numpy as np
 
 from fer_lib.data.picture import SIDE
 from fer_lib.data.readers.source import FER2013_CLASSES, PART_OF, Group, Source
-from fer_lib.files import UsageError, printable, sha256_of, sha256_of_file
+from fer_lib.files import UsageError, open_regular, printable, sha256_of
 
-MAX_LINE = 1 << 20  # bytes of one CSV row; an honest one has 9,240 at most
+LARGEST = 500_000 * 9_240  # bytes: half a million images, each a row as long as an honest one can be
+MAX_LINE = 1 << 20  # bytes of one row
+SHORTEST = 2 * SIDE * SIDE - 1  # bytes of pixels: a digit each and what parts them
+MOST_COLUMNS = 100  # that are told apart
+# Rows cost their sender SHORTEST bytes each, blank lines one: so there may be as many as rows, and these.
+BLANK_LINES = 1000
 BLOCK = 1024  # CSV rows collected at a time
 COLUMNS = ("emotion", "usage", "pixels")
 CODES = {str(code).encode(): name for code, name in enumerate(FER2013_CLASSES)}
@@ -26,10 +33,16 @@ class Csv(Source):
     def rows(self) -> Iterator[tuple[int, str, str, bytes]]:
         """Yield (line, usage, class, pixels as text) of every row; the header is line 1."""
         columns: list[int] = []
+        found = 0
         for line, fields in self._lines():
             if not columns:
                 columns = self._columns(fields)
-            elif fields != [b""]:
+            elif fields == [b""]:
+                if line > 2 * found + BLANK_LINES:
+                    blank = f"{line - 1 - found:,} blank lines, but {found:,} images so far"
+                    raise UsageError(f"{self.path}: row {line}: {blank}; remove blank lines")
+            else:
+                found += 1
                 yield line, *self._row(f"{self.path}: row {line}", fields, columns)
         if not columns:
             raise UsageError(f"{self.path}: an empty file; expected the columns emotion, Usage, pixels")
@@ -37,13 +50,14 @@ class Csv(Source):
     def _lines(self) -> Iterator[tuple[int, list[bytes]]]:
         """Yield (line, fields) of every line; the header is line 1."""
         try:
-            with open(self.path, "rb", buffering=1 << 20) as handle:
+            opened = open_regular(self.path, LARGEST, follow=True)
+            with BufferedReader(opened.detach(), 1 << 20) as handle:
                 for line, text in enumerate(iter(lambda: handle.readline(MAX_LINE), b""), 1):
                     if len(text) == MAX_LINE:
                         raise UsageError(
                             f"{self.path}: row {line}: longer than {MAX_LINE} bytes; not a FER2013 CSV"
                         )
-                    yield line, [field.strip(b' \t\r\n"') for field in text.split(b",")]
+                    yield line, [field.strip(b' \t\r\n"') for field in text.split(b",", MOST_COLUMNS)]
         except OSError as error:
             raise UsageError(f"{self.path}: cannot be read ({error.strerror})") from error
 
@@ -69,6 +83,8 @@ class Csv(Source):
             raise UsageError(f"{row}: unknown emotion {_short(code)}; valid are {valid}")
         if usage not in USAGES:
             raise UsageError(f"{row}: unknown Usage {_short(usage)}; valid are {', '.join(PART_OF)}")
+        if len(pixels) < SHORTEST:
+            raise _not_a_face(row, len(pixels.split()))
         return USAGES[usage], CODES[code], pixels
 
     @cached_property
@@ -86,7 +102,8 @@ class Csv(Source):
 
     @cached_property
     def _file_digest(self) -> str:
-        return sha256_of_file(self.path)
+        with open_regular(self.path, LARGEST, follow=True) as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
 
     def digest(self, part: str, name: str) -> str:
         return sha256_of(self._file_digest, part, name)
@@ -121,13 +138,15 @@ class Csv(Source):
             bad = next((word for word in text.split() if not word.lstrip(b"-").isdigit()), b"")
             raise UsageError(f"{row}: pixel {_short(bad)} is not a whole number; restore the row") from error
         if len(values) != SIDE * SIDE:
-            raise UsageError(
-                f"{row}: {len(values):,} pixels, expected {SIDE * SIDE:,} (48x48); restore the row"
-            )
+            raise _not_a_face(row, len(values))
         if values.min() < 0 or values.max() > 255:
             bad = values[(values < 0) | (values > 255)][0]
             raise UsageError(f"{row}: pixel value {bad} is outside 0 to 255; restore the row")
         return values.astype(np.uint8)
+
+
+def _not_a_face(row: str, pixels: int) -> UsageError:
+    return UsageError(f"{row}: {pixels:,} pixels, expected {SIDE * SIDE:,} (48x48); restore the row")
 
 
 def _short(field: bytes) -> str:

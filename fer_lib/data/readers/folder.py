@@ -2,13 +2,28 @@
 
 import hashlib
 import os
-import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 
 from fer_lib.data.picture import MAX_BYTES
 from fer_lib.data.readers.source import PARTS, SUFFIXES, ImageFiles, in_order, parts_of
-from fer_lib.files import UsageError, printable
+from fer_lib.files import UsageError, kind_of, printable, read_regular
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # a broken or circular link, or no permission
+        path = printable(os.fsdecode(error.filename or folder))
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); mend or remove it") from error
+
+
+def _unlike(path: str | Path, status: os.stat_result, expected: str) -> UsageError:
+    kind = kind_of(status.st_mode)
+    return UsageError(f"{printable(str(path))}: {kind}, not {expected}; remove or replace it")
 
 
 class Folder(ImageFiles):
@@ -27,48 +42,56 @@ class Folder(ImageFiles):
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        found: list[str] = []
-        for part in self.parts.values():
-            try:
-                with os.scandir(self.path / part) as entries:
-                    found += [entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."]
-            except OSError as error:
-                raise UsageError(f"{self.path / part}: cannot be read ({error.strerror})") from error
-        return in_order(found)
+        return in_order(name for part in self.parts.values() for name in self._folders(self.path / part))
+
+    def _folders(self, part: Path) -> list[str]:
+        """Name the folders in a part. Files, such as a README, may stand beside them.
+
+        Raises
+        ------
+        UsageError
+            At a pipe, a socket, a device or a broken link: in place of a folder it would be a class that is
+            missing without a word. (At a file in place of one, see `members`: a name tells no class.)
+        """
+        found = []
+        with _readable(part), os.scandir(part) as entries:
+            for entry in entries:
+                if entry.name[0] == ".":
+                    continue
+                if entry.is_dir():
+                    found.append(entry.name)
+                elif not entry.is_file():
+                    raise _unlike(entry.path, entry.stat(), "a folder of images")
+        return found
 
     def members(self, part: str, name: str) -> list[tuple[str, object]]:
         if part not in self.parts:
             return []
         folder = self.path / self.parts[part] / name
+        if not os.path.lexists(folder):
+            return []
         found = []
-        try:
+        with _readable(folder):
+            if not folder.is_dir():
+                raise _unlike(folder, folder.stat(), "a folder of images")
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.name.startswith(".") or not entry.name.lower().endswith(SUFFIXES):
                         continue  # .DS_Store, Thumbs.db, ._x.jpg and their like
+                    if not entry.is_file():  # it would be counted, and could not be read
+                        raise _unlike(entry.path, entry.stat(), "a regular file")
                     found.append((entry.name, entry))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        except OSError as error:
-            raise UsageError(f"{folder}: cannot be read ({error.strerror})") from error
         return sorted(found, key=lambda item: item[0])
 
-    def _status(self, entry: os.DirEntry) -> os.stat_result:
-        try:
-            status = entry.stat()
-        except OSError as error:  # a broken or circular link
-            raise UsageError(f"{printable(entry.path)}: cannot be read ({error.strerror})") from error
-        if not stat.S_ISREG(status.st_mode):  # a pipe would block for ever
-            raise UsageError(f"{printable(entry.path)}: not a regular file; remove it")
-        return status
+    def missing(self, part: str, name: str) -> UsageError:
+        self.members(part, name)  # refuses what stands in its place
+        return super().missing(part, name)
 
     def content(self, member: os.DirEntry, where: str) -> bytes:
-        self._status(member)
         try:
-            with open(member.path, "rb", buffering=0) as handle:
-                return handle.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise UsageError(f"{printable(member.path)}: cannot be read ({error.strerror})") from error
+            return read_regular(member.path, MAX_BYTES, follow=True)
+        except UsageError as error:  # its name may hold anything
+            raise UsageError(printable(str(error))) from error
 
     def stamps(self, part: str, classes: Sequence[str]) -> dict[str, str]:
         stamps = {}
@@ -77,9 +100,10 @@ class Folder(ImageFiles):
             members = self.members(part, name)
             if not members:
                 raise self.missing(part, name)
-            for file, entry in members:
-                status = self._status(entry)
-                key = (file, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-                digest.update(repr(key).encode())
+            with _readable(self.path / self.parts[part] / name):
+                for file, entry in members:
+                    status = entry.stat()
+                    key = (file, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+                    digest.update(repr(key).encode())
             stamps[name] = f"{self.parts[part]}/{name} {digest.hexdigest()}"
         return stamps
