@@ -4,6 +4,7 @@ import csv
 import io
 import statistics
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from fer_lib.statistics import mcnemar, wilson_interval
 from fer_tools.run.run import Run
 from fer_tools.run.tree import LARGEST_FILE
 from fer_tools.stages import STAGES
+
+MOST_IMAGES = 1_000_000  # of a test set
 
 
 def compare(found: list[Run]) -> None:
@@ -85,11 +88,13 @@ def _predictions(run: Run) -> tuple[list[tuple[str, str]], np.ndarray]:
     try:
         content = read_regular(run.path / key, LARGEST_FILE).decode()
         table = csv.DictReader(io.StringIO(content, newline=""))
-        rows = [(row["name"], row["label"], row["predicted"]) for row in table]
+        rows = [(row["name"], row["label"], row["predicted"]) for row in islice(table, MOST_IMAGES + 1)]
     except KeyError as error:
         raise UsageError(f"{run.name}: {key} has no column {error}; run its notebook again") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{run.name}: {key} is no table ({error}); run its notebook again") from error
+    if len(rows) > MOST_IMAGES:
+        raise UsageError(f"{run.name}: {key} has more than {MOST_IMAGES:,} rows; run its notebook again")
     if not rows or any(None in row for row in rows):
         raise UsageError(f"{run.name}: {key} has no rows or incomplete ones; run its notebook again")
     images = [row[:2] for row in rows]

@@ -10,6 +10,7 @@ from fer_lib.files import UsageError, read_json, sha256_of_file, sha256_of_json
 from fer_tools import paths
 from fer_tools.run import source_code
 from fer_tools.run.run import Run
+from fer_tools.run.tree import LARGEST_FILE
 from fer_tools.stages import STAGES
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "matplotlib", "seaborn", "papermill", "pillow")
@@ -33,7 +34,7 @@ def inputs(run: Run, stage: str) -> dict[str, Any]:
         found["data"] = data_digests(run, stage)
     if kind.files:
         files = kind.files(run.parameters(stage))
-        found |= {name: sha256_of_file(path) for name, path in files.items()}
+        found |= {name: sha256_of_file(path, LARGEST_FILE) for name, path in files.items()}
     for name in kind.reads:
         outputs = document["stages"].get(name, {}).get("outputs")
         found[STAGES[name].notebook] = sha256_of_json(outputs)
