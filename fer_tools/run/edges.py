@@ -124,6 +124,8 @@ def strays(run: Run) -> Iterator[Edge]:
 
 
 def _foreign_files(run: Run, stages: dict[str, Any], outputs: dict[str, str]) -> Iterator[Edge]:
+    if any(entry["status"] != "done" for entry in stages.values()):
+        return  # which files are those of a stage that is not finished, only its end will say
     executed = {provenance.executed_notebook(name) for name, entry in stages.items() if "notebook" in entry}
     for key in run.files():
         if key not in outputs and key not in executed:

@@ -355,6 +355,7 @@ def test_one_bad_run_among_two_thousand(results):
 
 def test_beside_a_run_at_work_that_is_said_and_its_files_are_no_strays(run, capsys):
     entries = run.document["stages"]
+    finished = entries["evaluation"]
     entries["evaluation"] = {"status": "running", "inputs": {}, "replaces": []}
     run.update(stages=entries)
     (run.path / "figures" / "being_written.svg").write_text("<svg/>")
@@ -363,6 +364,10 @@ def test_beside_a_run_at_work_that_is_said_and_its_files_are_no_strays(run, caps
         assert code == 2 and len(lines) == 1 and "at work: another process is filling this run" in lines[0]
         code, lines = answer(capsys, ["report"], run)
         assert code == 2 and len(lines) == 1 and "another process is filling this run" in lines[0]
+    code, lines = answer(capsys, ["check"], run)  # interrupted, or at work in a notebook that is open
+    assert code == 2 and any("04_evaluation: not finished" in line for line in lines)
+    assert not any("being_written" in line for line in lines)
+    run.update(stages=entries | {"evaluation": finished})
     code, lines = answer(capsys, ["check"], run)
     assert code == 2 and any("being_written.svg was not written by any notebook" in line for line in lines)
 
