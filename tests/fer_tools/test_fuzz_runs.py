@@ -294,11 +294,12 @@ NUMBERS = (
 
 @FUZZ
 @given(
-    rows=st.lists(st.tuples(NUMBERS, NUMBERS), max_size=40),
-    window=st.integers(-2, 60),
-    patience=st.integers(-2, 60),
-    min_delta=st.floats(),
-    damage=DAMAGE,
+    rows=st.lists(st.tuples(NUMBERS, NUMBERS), max_size=40)
+    | st.lists(st.tuples(st.floats(0, 3), st.floats(0, 3)), min_size=1, max_size=80),
+    window=st.integers(-2, 60) | st.sampled_from([1, 3, 5]),
+    patience=st.integers(-2, 60) | st.integers(1, 9),
+    min_delta=st.floats() | st.floats(0, 1),
+    damage=st.just([]) | DAMAGE,
 )
 def test_history(sandbox: Path, rows: list, window: int, patience: int, min_delta: float, damage: list):
     import pandas as pd
