@@ -1,6 +1,9 @@
 """Made-up faces: cartoon expressions, as an image folder, a zip of it, a CSV, and as bare numbers."""
 
+import contextlib
 import csv
+import os
+import socket
 import zipfile
 from collections.abc import Mapping
 from io import BytesIO
@@ -101,3 +104,18 @@ def random_faces(
     images = np.zeros((n, 48, 48), np.uint8)
     images.reshape(n, -1)[:, :8] = rng.integers(0, variants, n).astype("<i8").view(np.uint8).reshape(n, 8)
     return FaceDataset(images, np.repeat(np.arange(len(counts)), counts), classes, np.arange(n).astype(str))
+
+
+def put(path: Path, kind: str) -> None:
+    """Put a pipe, socket, device, broken link, circle (a link to itself), folder or file under a name."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as opened, contextlib.chdir(path.parent):  # of 107 bytes at most
+            opened.bind(path.name)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "file":
+        path.write_bytes(b"")
+    else:
+        path.symlink_to({"device": "/dev/zero", "broken link": "nowhere", "circle": path.name}[kind])
