@@ -12,31 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from asserting import refusal, within
+from made import made_up_network as network
 from made import put
 
 from fer_lib.checkpoints import HISTORY_COLUMNS, restore, save_state
 
 HISTORY = [dict(zip(HISTORY_COLUMNS, (epoch, 1.5, 0.25, 2.0, 0.125), strict=True)) for epoch in (1, 2)]
-
-
-class Variable:
-    """What is needed of a variable of Keras."""
-
-    def __init__(self, value: np.ndarray):
-        self.value = np.asarray(value)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self.value
-
-    def assign(self, value: np.ndarray) -> None:
-        self.value = np.array(value)
-
-
-def network(start: float = 0) -> SimpleNamespace:
-    """Return a network of two weights whose optimizer counts its steps."""
-    weights = [Variable(np.full((3, 4), start, np.float32)), Variable(np.full(4, start, np.float32))]
-    optimizer = SimpleNamespace(variables=[Variable(np.int64(start))], build=lambda variables: None)
-    return SimpleNamespace(weights=weights, trainable_variables=weights, optimizer=optimizer)
 
 
 def arrays(model: SimpleNamespace) -> list:

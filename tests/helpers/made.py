@@ -8,6 +8,8 @@ import zipfile
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -119,3 +121,23 @@ def put(path: Path, kind: str) -> None:
         path.write_bytes(b"")
     else:
         path.symlink_to({"device": "/dev/zero", "broken link": "nowhere", "circle": path.name}[kind])
+
+
+class Variable:
+    """What is needed of a variable of Keras."""
+
+    def __init__(self, value: np.ndarray):
+        self.value = np.asarray(value)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.value
+
+    def assign(self, value: np.ndarray) -> None:
+        self.value = np.array(value)
+
+
+def made_up_network(start: float = 0) -> SimpleNamespace:
+    """Return a network of two weights whose optimizer counts its steps."""
+    weights = [Variable(np.full((3, 4), start, np.float32)), Variable(np.full(4, start, np.float32))]
+    optimizer = SimpleNamespace(variables=[Variable(np.int64(start))], build=lambda variables: None)
+    return SimpleNamespace(weights=weights, trainable_variables=weights, optimizer=optimizer)
