@@ -200,7 +200,7 @@ def _groups(source: Source, classes: tuple[str, ...], part: str) -> list[Group]:
     return [groups[name] for name in classes]
 
 
-def check(settings: Any) -> None:
+def check(settings: Any, drawn: bool = True) -> None:
     """Refuse what the notebooks would refuse of the data, before a run begins, and in the same words.
 
     What they read is read, and stays in the cache, from which they take it: it costs nothing twice.
@@ -208,6 +208,8 @@ def check(settings: Any) -> None:
     Parameters
     ----------
     settings : as in `load_split`
+    drawn : bool
+        Whether the split is drawn, too. A study leaves it out, of which a point may fail.
 
     Raises
     ------
@@ -221,7 +223,11 @@ def check(settings: Any) -> None:
         data_digest(data)  # of all classes
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the notebooks say how many images were converted
-        load_split(settings)
+        if drawn:
+            load_split(settings)
+        else:
+            load_training(settings.data, settings.classes)
+            pixel_digests_of_test_images(test_data, settings.classes)
 
 
 def load_split(settings: Any) -> tuple[FaceDataset, Split]:
