@@ -105,7 +105,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
             raise ValueError(f"{member.filename} is of another version")
         try:
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
-        except (MemoryError, TypeError) as error:  # nested too deeply to be parsed, or not by a text
+        except Exception as error:  # numpy lets through what Python's own parser and tokeniser raise
             raise ValueError(f"{member.filename} has a header that cannot be read") from error
         if dtype.hasobject:
             raise ValueError(f"{member.filename} holds objects, not numbers")

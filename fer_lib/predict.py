@@ -8,6 +8,9 @@ from fer_lib.data.picture import SIDE, resized
 from fer_lib.files import UsageError
 
 PART = 256  # faces at once, so that memory does not grow with their number
+MOST_CLASSES = 1_000
+TOLERANCE = 1e-3  # of the sum of probabilities,
+ROUGH_TOLERANCE = 2e-2  # and of those that were computed with 16 bits
 
 
 class Predictor:
@@ -23,23 +26,27 @@ class Predictor:
         From a square grey image to class probabilities.
     name : str
         What messages call it.
+    part : int
+        How many faces it is given at once: fewer, if its maps are large.
 
     Attributes
     ----------
     model : keras.Model
     classes : int
         Number of probabilities a face.
+    part : int
 
     Raises
     ------
     UsageError
-        If the network does not take square grey images or not give one row a face.
+        If the network does not take square grey images, does not give one row of probabilities a face, or
+        cannot be computed.
     """
 
-    def __init__(self, model: Any, name: str = "network") -> None:
+    def __init__(self, model: Any, name: str = "network", part: int = PART) -> None:
         import tensorflow as tf
 
-        self.model = model
+        self.model, self.name, self.part = model, name, part
         shapes = [model.input_shape, model.output_shape]
         if [isinstance(shape, tuple) and len(shape) for shape in shapes] != [4, 2]:
             raise UsageError(
@@ -51,12 +58,22 @@ class Predictor:
                 f"{name}: takes images of {size} x {width} x {channels}, not square grey ones; give another"
             )
         self.classes = shapes[1][1]
+        if self.classes is None or not 2 <= self.classes <= MOST_CLASSES:
+            raise UsageError(
+                f"{name}: gives {self.classes} numbers a face, not one for each of 2 to {MOST_CLASSES:,} "
+                "classes; give another"
+            )
+        rough = tf.as_dtype(model.compute_dtype).size < 4
+        self._tolerance = ROUGH_TOLERANCE if rough else TOLERANCE
 
         @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE), tf.uint8)])
         def probabilities(images: Any) -> Any:
-            return self.model(resized(images, size), training=False)
+            return tf.cast(self.model(resized(images, size), training=False), tf.float32)
 
-        self._probabilities = probabilities.get_concrete_function()
+        try:
+            self._probabilities = probabilities.get_concrete_function()
+        except Exception as error:  # layers raise whatever they like
+            raise self._failed(error) from error
         self(np.zeros((1, SIDE, SIDE), np.uint8))  # kernels choose their plan at the first call
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -74,7 +91,7 @@ class Predictor:
         Raises
         ------
         UsageError
-            If the images have another shape or type.
+            If the images have another shape or type, or the network's answers are no probabilities.
         """
         import tensorflow as tf
 
@@ -82,8 +99,32 @@ class Predictor:
             raise UsageError(
                 f"images: {images.dtype} of shape {images.shape}; expected uint8 of shape (n, {SIDE}, {SIDE})"
             )
-        parts = [
-            self._probabilities(tf.constant(images[start : start + PART])).numpy()
-            for start in range(0, len(images), PART)
-        ]
-        return np.concatenate([np.empty((0, self.classes), np.float32), *parts])
+        parts = [np.empty((0, self.classes), np.float32)]
+        for start in range(0, len(images), self.part):
+            try:
+                answer = self._probabilities(tf.constant(images[start : start + self.part])).numpy()
+            except Exception as error:  # TensorFlow's kernels, and their memory
+                raise self._failed(error) from error
+            self._check(answer, start)
+            parts.append(answer)
+        return np.concatenate(parts)
+
+    def _failed(self, error: Exception) -> UsageError:
+        reason = " ".join(str(getattr(error, "message", error)).split())[:200] or type(error).__name__
+        return UsageError(f"{self.name}: cannot be computed ({reason}); give another network")
+
+    def _check(self, rows: np.ndarray, start: int) -> None:
+        """Refuse answers that are no probabilities: of a network that broke, or ends without softmax."""
+        fine = (rows.min(1) >= 0) & (np.abs(rows.sum(1) - 1) <= self._tolerance)  # false where not a number
+        if fine.all():
+            return
+        i = int(np.argmin(fine))
+        said = ", ".join(f"{value:.4g}" for value in rows[i, :4]) + ("" if self.classes <= 4 else ", ...")
+        mend = (
+            "it must end with softmax"
+            if np.isfinite(rows[i]).all()
+            else "its weights are broken, train it anew"
+        )
+        raise UsageError(
+            f"{self.name}: answers face {start + i + 1} with {said}, which are no probabilities; {mend}"
+        )

@@ -73,8 +73,9 @@ def split(
     for name, index, take, validation in zip(training.classes, available, wanted, held_out, strict=True):
         if not 0 < validation < take:
             raise UsageError(
-                f"validation_share: {validation_share} of {take:,} images of class {name!r} leaves one side "
-                "empty; take more images or another share"
+                f"validation_share: {validation_share} of {take:,} images of class {name!r}"
+                f"{' left without duplicates' if train_samples is None else ''} leaves one side empty; "
+                "take more images or another share"
             )
         drawn = np.random.default_rng([seed, class_key(name)]).permutation(index)[:take]
         parts[0].append(drawn[validation:])

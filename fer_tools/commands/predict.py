@@ -4,10 +4,10 @@ Tell the expression on each picture (JPEG, PNG or BMP; one face that fills it; a
 to 48x48 grey) by the network that comes with the package, or another.
 """
 
-import json
+import sys
 from typing import Any
 
-from fer_lib.files import columns, complain, say
+from fer_lib.files import columns, complain, json_for_terminal, say
 
 
 def arguments(parser: Any) -> None:
@@ -23,12 +23,14 @@ def arguments(parser: Any) -> None:
 def action(options: Any) -> int:
     """Print the probabilities of each picture, and what is wrong with those that cannot be read."""
     from fer_tools import predict_files
+    from fer_tools.model_files import limits
 
     classes = options.classes.split(",") if options.classes is not None else None
-    predictor, classes = predict_files.choose(options.model, classes)
+    with limits.bounded(options.model or "the shipped network"):
+        predictor, classes = predict_files.choose(options.model, classes)
     found, wrong = predict_files.predict_files(predictor, classes, options.images)
     if options.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json_for_terminal(found, sys.stdout.encoding or "ascii"))
     else:
         rows = [(row["image"], _ranked(row["probabilities"])) for row in found]
         for line in columns(rows, "<<"):

@@ -11,13 +11,16 @@ from typing import Any
 
 from fer_tools.model_files.configuration import MOST_VALUES, Refused, require
 
-MOST_BYTES = 2**28  # of all maps of one image
-MOST_WORK = 4_000_000_000  # see `Cost.work`; ResNet50 has 3,900,000,000 at 224x224 pixels
+MOST_BYTES = 2**29  # of all maps of one image; VGG16 has a third of that at 224x224 pixels
+MOST_WORK = 10_000_000_000  # see `Cost.work`; ResNet50 has 3,900,000,000 multiply-adds at 224x224 pixels
 MOST_OPERATIONS = 20_000
-MOST_OUTPUTS = 1_000
-# How much slower than the multiply-adds of a large matrix, measured with TensorFlow 2.21 on two cores.
-CONVOLUTION, DEPTHWISE, POOLING, HALF, OTHER, SORTING = 1, 10, 10, 10, 10, 200
-ONE_CHANNEL = 10
+# How many multiply-adds of a slow kernel take as long as some of a large matrix: so many that, whatever a
+# network does, a thousand million take less than 0.2 s. Measured with TensorFlow 2.21 on two cores, with
+# and without oneDNN.
+FEW_CHANNELS, DEPTHWISE, POOLING, VECTOR, OTHER, RESIZING = 20, 30, 50, 5, 10, 300
+GROUPS, GROUPS_DOUBLE, COMPILATION = 50, 600, 100_000_000
+HALF, HALF_MATRIX, DOUBLE = 10, 300, 4
+SLOW = {"TopKV2", "ScaleAndTranslate", "ResizeBicubic", "ImageProjectiveTransformV3"}
 FREE = {"Const", "Fill", "Placeholder", "ReadVariableOp", "Identity", "NoOp", "Shape", "Reshape", "Squeeze"}
 
 
@@ -65,15 +68,12 @@ def checked(model: Any, held: int) -> Cost:
     Refused
         If the network has no fixed input, is larger than its file, or is beyond the limits of this module.
     """
-    inputs, outputs = _tensors(model, "inputs"), _tensors(model, "outputs")
-    for tensor in outputs:
-        # Not all of its dimensions are known at first: the input may have any size.
-        few = math.prod(n or 1 for n in tensor.shape[1:]) <= MOST_VALUES
-        require(few, f"output of {_sides(tensor.shape[1:])}")
+    inputs = _inputs(model)
     weights = sum(math.prod(variable.shape) for variable in model.weights)
     require(weights <= MOST_VALUES, f"{weights:,} weights; at most {MOST_VALUES:,} are opened")
     require(weights <= held, f"{weights:,} weights, of which the file holds {held:,}")
-    costs = _of_graph(_traced(model, inputs))
+    kernels = [variable.shape for variable in model.weights if len(variable.shape) == 4]
+    costs = of_graph(_traced(model, inputs), kernels)
     require(
         costs.memory <= MOST_BYTES,
         f"{costs.memory / 2**20:,.0f} MB of maps an image; at most {MOST_BYTES // 2**20} are computed",
@@ -86,9 +86,9 @@ def checked(model: Any, held: int) -> Cost:
     return costs
 
 
-def _tensors(model: Any, which: str) -> list[Any]:
+def _inputs(model: Any) -> list[Any]:
     try:
-        return list(getattr(model, which))
+        return list(model.inputs)
     except (AttributeError, TypeError) as error:
         raise Refused("it does not say the shape of its input; save it after it was built") from error
 
@@ -108,7 +108,8 @@ def _traced(model: Any, inputs: Sequence[Any]) -> Any:
     return tf.function(answer, input_signature=specs, autograph=False).get_concrete_function().graph
 
 
-def _of_graph(graph: Any) -> Cost:
+def of_graph(graph: Any, kernels: Sequence[tuple[int, ...]] = ()) -> Cost:
+    """Return what a traced graph costs, of a network with these kernels of convolutions."""
     memory, work = 0, 0
     operations = graph.get_operations()
     require(len(operations) <= MOST_OPERATIONS, f"more than {MOST_OPERATIONS:,} operations")
@@ -120,7 +121,7 @@ def _of_graph(graph: Any) -> Cost:
             math.prod(shape) * max(tensor.dtype.size, 1)
             for shape, tensor in zip(shapes, operation.outputs, strict=True)
         )
-        work += _work(operation, sum(map(math.prod, shapes)))
+        work += _work(operation, sum(map(math.prod, shapes)), kernels)
     return Cost(memory, work)
 
 
@@ -130,23 +131,46 @@ def _shape(tensor: Any) -> tuple[int, ...]:
     return tuple(tensor.shape.as_list())
 
 
-def _work(operation: Any, values: int) -> int:
+def _work(operation: Any, values: int, kernels: Sequence[tuple[int, ...]]) -> int:
     """Return the multiply-adds of an operation that has so many values as its output."""
     kind = operation.type
-    half = HALF if any(tensor.dtype.size == 2 for tensor in operation.outputs) else 1
+    bytes_each = max((tensor.dtype.size for tensor in operation.outputs), default=4)
+    slow = {2: HALF, 8: DOUBLE}.get(bytes_each, 1)
     if kind == "Conv2D":
         *kernel, channels = _shape(operation.inputs[1])
-        slow = ONE_CHANNEL if channels < 4 or kernel[-1] < 4 else CONVOLUTION
-        return values * math.prod(kernel) * slow * half
+        slow *= FEW_CHANNELS if min(channels, kernel[-1]) < 4 else 1
+        return values * math.prod(kernel) * slow
     if kind == "DepthwiseConv2dNative":
-        return values * math.prod(_shape(operation.inputs[1])[:2]) * DEPTHWISE * half
+        kernel = _shape(operation.inputs[1])[:2]
+        endless = operation.outputs[0].dtype.name == "bfloat16" and math.prod(kernel) > 121
+        require(not endless, f"a depthwise kernel of {_sides(kernel)} in bfloat16, which does not end")
+        return values * math.prod(kernel) * DEPTHWISE * slow
     if kind in ("MatMul", "BatchMatMulV2", "BatchMatMul"):
-        return values * max(_shape(operation.inputs[0])[-2:]) * half
+        *_, rows, columns = _shape(operation.inputs[0])
+        turned = operation.get_attr("transpose_a" if kind == "MatMul" else "adj_x")
+        slow = HALF_MATRIX if bytes_each == 2 else slow
+        return values * (rows if turned else columns) * slow * (VECTOR if min(rows, columns) < 4 else 1)
     if kind in ("MaxPool", "AvgPool"):
-        return values * math.prod(operation.get_attr("ksize")) * POOLING * half
+        return values * math.prod(operation.get_attr("ksize")) * POOLING * slow
+    if "PartitionedCall" in kind:  # a convolution in groups, which is compiled at its first call
+        each = _in_groups(operation, kernels)
+        return values * each * (GROUPS_DOUBLE if bytes_each == 8 else GROUPS) + COMPILATION
+    require(not kind.endswith(("While", "If", "Case")), f"an operation that cannot be looked into ({kind})")
     taken = sum(math.prod(_shape(tensor)) for tensor in operation.inputs if tensor.dtype.size)
-    slow = SORTING if kind in ("TopKV2", "ScaleAndTranslate", "ImageProjectiveTransformV3") else OTHER
-    return (values + taken) * slow * half
+    return (values + taken) * (RESIZING if kind in SLOW else OTHER) * slow
+
+
+def _in_groups(operation: Any, kernels: Sequence[tuple[int, ...]]) -> int:
+    """Return the multiply-adds for a value of a convolution in groups, whose kernel is out of sight.
+
+    It is one of those of the network: the largest that fits.
+    """
+    images = [shape for shape in map(_shape, operation.inputs) if len(shape) == 4]
+    require(bool(images), "an operation that cannot be looked into")
+    channels, made = images[0][-1], _shape(operation.outputs[0])[-1]
+    fits = [k for k in kernels if k[-1] == made and k[-2] < channels and channels % k[-2] == 0]
+    require(bool(fits), "an operation that cannot be looked into")
+    return max(math.prod(kernel[:-1]) for kernel in fits)
 
 
 def _sides(shape: Sequence[int | None]) -> str:

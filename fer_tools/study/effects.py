@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer_lib.files import MEGABYTE, read_regular
+from fer_lib.files import MEGABYTE, UsageError, read_regular
 from fer_tools import checking, paths
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LARGEST_TABLE = 64 * MEGABYTE  # 100,000 points have 30
+COLUMNS = ("base", "state", "best_epoch", "onset_epoch", "val_accuracy", "val_loss", "parameters", "seconds")
 LARGER, WITHIN = "larger than seed-to-seed variation", "indistinguishable from seed-to-seed variation"
 
 
@@ -30,14 +31,20 @@ def table(name: str) -> "pd.DataFrame":
     Raises
     ------
     UsageError
-        If there is no such study.
+        If there is no such study, or its table is not one.
     """
     import pandas as pd
 
     path = paths.study_table(name)
     content = read_regular(path, LARGEST_TABLE)
-    texts = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False)
-    found = pd.read_csv(BytesIO(content)).assign(run=texts["run"], error=texts["error"])
+    try:
+        texts = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False)
+        found = pd.read_csv(BytesIO(content)).assign(run=texts["run"], error=texts["error"])
+        if lost := {"seed", *COLUMNS} - {*found.columns}:
+            raise ValueError(f"no column {min(lost)!r}")
+    except (ValueError, KeyError) as error:  # of pandas, too
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path}: not the table of a study ({reason}); restore it or run it anew") from error
     for column in varied(found):
         values = [checking.parse([f"{column}={text}"])[column] for text in texts[column]]
         values = [", ".join(value) if isinstance(value, list) else value for value in values]

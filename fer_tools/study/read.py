@@ -1,6 +1,7 @@
 """What a study asks for: a file of parameters to vary, read and checked before anything is trained."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from fer_tools.stages import STAGES
 EMPTY: dict[str, Any] = {  # a study that leaves everything out
     "name": "", "preset": "section5", "base": {}, "seeds": [], "one_at_a_time": {}, "grid": {}, "points": [],
 }  # fmt: skip
+MOST_POINTS = 100_000  # of a study, seeds included; a point takes minutes
 LARGEST = MEGABYTE  # of a study; a thousand points written one by one have a tenth of it
 DATA = ("data", "test_data", "classes")  # parameters
 
@@ -76,7 +78,16 @@ def text(value: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loading that refuses a key given twice, of which one would be lost without a word."""
+    """Safe loading that refuses a key given twice, of which one would be lost without a word, and references.
+
+    A few lines of references to lists of references are gigabytes as soon as they are written out.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "references (*name) are not read", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
         pairs = self.construct_pairs(node, deep=True)
@@ -147,6 +158,9 @@ def _combinations(form: dict[str, Any]) -> list[dict[str, Any]]:
     """Return in what each point differs from the base, which is one unless only others are asked for."""
     grids = [{name: values} for name, values in form["one_at_a_time"].items()]
     grids += [form["grid"]] if form["grid"] else []
+    count = sum(math.prod(map(len, grid.values())) for grid in grids) + len(form["points"])
+    if count * len(form["seeds"]) > MOST_POINTS:
+        raise UsageError(f"{count:,} points of {len(form['seeds']):,} seeds, more than {MOST_POINTS:,}")
     found = [
         dict(zip(grid, values, strict=True)) for grid in grids for values in itertools.product(*grid.values())
     ]

@@ -1,16 +1,20 @@
 """The reader of zip archives: hostile, damaged and ambiguous ones."""
 
 import shutil
+import struct
+import time
+import tracemalloc
 import warnings
 import zipfile
 from pathlib import Path
 
 import pytest
-from asserting import refusal, same
-from made import zipped
+from asserting import refusal, same, within
+from made import put, zipped
 
 from fer_lib.data import load
 from fer_lib.data.load import load_training
+from fer_tools.published.verdict import judge
 
 
 @pytest.mark.parametrize(
@@ -66,3 +70,78 @@ def test_what_a_mac_adds_to_an_archive_is_ignored(face_folder: Path, tmp_path: P
         archive.writestr("__MACOSX/train/happy/Training_1.jpg", b"\0\5\x16\7")
         archive.writestr("train/happy/.DS_Store", b"")
     assert same(load_training(path), load_training(face_folder))
+
+
+def directory_entry(name: bytes, packed: int, size: int) -> bytes:
+    """Return an entry of a zip's directory by the format's description (APPNOTE.TXT, 4.3.12)."""
+    fields = (b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, packed, size, len(name), 0, 0, 0, 0, 0, 0)
+    return struct.pack("<4s6H3L5H2L", *fields) + name
+
+
+def end_of_directory(members: int, length: int, start: int) -> bytes:
+    """Return what ends a zip (APPNOTE.TXT, 4.3.16)."""
+    return struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, members, members, length, start, 0)
+
+
+def test_members_that_lie_over_each_other(face_folder: Path, tmp_path: Path):
+    """A megabyte, and a hundred entries of the directory that all mean it."""
+    image = next(face_folder.glob("train/happy/*")).read_bytes() + bytes(1 << 20)
+    name = b"train/happy/Training_%02d.jpg"
+    fields = (b"PK\3\4", 20, 0, 0, 0, 0, 0, len(image), len(image), len(name % 0), 0)
+    body = struct.pack("<4s5H3L2H", *fields) + name % 0 + image
+    entries = b"".join(directory_entry(name % i, len(image), len(image)) for i in range(100))
+    path = tmp_path / "a.zip"
+    path.write_bytes(body + entries + end_of_directory(100, len(entries), len(body)))
+    for action in (load_training, load.data_digest, judge):
+        assert "lie over each other" in refusal(action, path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_many_small_bombs_are_one(tmp_path: Path, method: int):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        for i in range(100):
+            archive.writestr(f"train/happy/Training_{i}.jpg", bytes((1 << 20) - 100))
+    for action in (load_training, load.data_digest, judge):
+        assert "zip bomb" in refusal(action, tmp_path / "a.zip")
+
+
+def test_members_without_end(tmp_path: Path):
+    entry = directory_entry(b"train/happy/1.jpg", 0, 0)
+    path = tmp_path / "a.zip"
+    with open(path, "wb") as handle:
+        handle.write(entry * 1_000_000 + end_of_directory(0xFFFF, 1_000_000 * len(entry), 0))
+    before = time.process_time()
+    message = refusal(load_training, path)
+    assert "1,000,000 members, more than 600,000" in message and time.process_time() - before < 2
+
+
+def test_a_directory_that_is_a_hole(tmp_path: Path):
+    path = tmp_path / "a.zip"
+    with open(path, "wb") as handle:
+        handle.truncate(1 << 30)
+        handle.seek(1 << 30)
+        handle.write(end_of_directory(9, 1 << 30, 0))
+    tracemalloc.start()
+    try:
+        assert "a directory of more than" in refusal(load_training, path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    with open(path, "wb") as handle:
+        handle.truncate(1 << 40)
+    with within(20):
+        assert "1,048,576 MB, more than the 16,384" in refusal(load.data_digest, path)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_pipe_that_is_called_zip(tmp_path: Path, inside: bool):
+    put(tmp_path / "a.zip", "pipe")
+    for action in (load_training, load.data_digest, judge):
+        with within(20):
+            message = refusal(action, tmp_path if inside else tmp_path / "a.zip")
+        assert "a.zip: a pipe, not a regular file" in message
+
+
+def test_a_link_to_an_archive_is_followed(face_folder: Path, tmp_path: Path):
+    (tmp_path / "b.zip").symlink_to(zipped(face_folder, tmp_path / "a.zip"))
+    assert same(load_training(tmp_path / "b.zip"), load_training(face_folder))

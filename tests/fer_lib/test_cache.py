@@ -1,15 +1,18 @@
 """The cache of decoded images: used where it is right, never trusted, never needed."""
 
+import io
 import os
 import stat
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from asserting import same
-from made import encoded, make_folder
+from asserting import same, within
+from made import encoded, make_folder, put
 from PIL import Image
 
 from fer_lib.data import cache as module
@@ -125,3 +128,44 @@ def test_several_processes_at_once(face_folder: Path, cache: Path):
     faces = load_training(face_folder)
     assert answers == {f"{faces.images.sum()} 120\n"}
     assert len(list(cache.glob("*.npz"))) == 3
+
+
+def test_a_cache_file_that_declares_more_than_it_has_fills_no_memory(face_folder: Path, cache: Path):
+    first = load_training(face_folder)
+    names, images = np.full(40_000, "x"), np.zeros((40_000, 48, 48), np.uint8)  # 92 MB
+
+    def packed(file: Path) -> None:
+        np.savez_compressed(file, images=images, names=names, converted=0)
+
+    def lying(file: Path) -> None:
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"shape": (40_000, 48, 48), "fortran_order": False, "descr": "|u1"}
+        )
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("images.npy", header.getvalue())
+            for name, array in (("names", names), ("converted", np.int64(0))):
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, np.asarray(array))
+
+    for write in (packed, lying):
+        for file in cache.glob("*.npz"):
+            write(file)
+        tracemalloc.start()
+        try:
+            assert same(first, load_training(face_folder))
+            assert tracemalloc.get_traced_memory()[1] < 40_000_000
+        finally:
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize("ending", ["txt", "npz"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "circle", "folder"])
+def test_what_is_no_file_in_the_cache_is_passed_over(face_folder: Path, cache: Path, ending: str, kind: str):
+    first = load_training(face_folder)
+    for file in list(cache.glob(f"*.{ending}")):
+        file.unlink()
+        put(file, kind)
+    with within(20):
+        assert same(first, load_training(face_folder))
+        assert load.data_digest(face_folder)

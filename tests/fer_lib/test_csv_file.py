@@ -1,12 +1,16 @@
 """The reader of CSV files of pixels."""
 
+import time
 from pathlib import Path
 
 import pytest
-from asserting import refusal, same
-from made import make_csv
+from asserting import refusal, same, within
+from made import make_csv, put
 
+from fer_lib.data import load
 from fer_lib.data.load import load_training
+from fer_lib.data.readers import csv_file
+from fer_tools.published.verdict import judge
 
 ROW = " ".join(["7"] * 2304)
 
@@ -58,3 +62,79 @@ def test_csv_is_streamed(tmp_path: Path):
     faces = load_training(path, ("happy", "neutral"))
     assert faces.counts() == {"happy": 1500, "neutral": 1500}
     assert faces.images[:3, 0, 0].tolist() == [1, 3, 5] and faces.names[1] == "many.csv:5"
+
+
+HEADER = "emotion,Usage,pixels\n"
+
+
+@pytest.mark.parametrize("blank", ["\n", "\r\n", '""\n', " \n"])
+def test_blank_lines_without_end_are_refused_by_the_row(tmp_path: Path, blank: str):
+    path = tmp_path / "blank.csv"
+    path.write_bytes((HEADER + f"3,Training,{ROW}\n" + blank * 100_000).encode())
+    for action in (load_training, load.data_digest, judge):
+        if action is not load.data_digest:  # of the bytes, whatever they are
+            message = refusal(action, path)
+            assert "row 1003: 1,001 blank lines" in message and "remove blank lines" in message
+
+
+def test_blank_lines_between_rows_are_passed_over(tmp_path: Path):
+    path = tmp_path / "spaced.csv"
+    rows = [f"{(3, 6)[i % 2]},Training,{i % 10}{ROW[1:]}\n\n" for i in range(1500)]
+    path.write_text(HEADER + "".join(rows) + "\n" * 900)
+    assert load_training(path, ("happy", "neutral")).counts() == {"happy": 750, "neutral": 750}
+
+
+@pytest.mark.parametrize("pixels", ["", "1 2 3", "7" * 2304, ROW[:-2]])
+def test_a_row_too_short_for_an_image_is_not_counted(tmp_path: Path, pixels: str):
+    path = tmp_path / "short.csv"
+    path.write_text(HEADER + f"3,Training,{ROW}\n6,Training,{ROW}\n3,PublicTest,{pixels}\n")
+    for action in (load.class_counts, load.load_faces):  # of another part than the row's
+        message = refusal(action, path, ("happy", "neutral"), "train")
+        assert "row 4" in message and f"{len(pixels.split()):,} pixels, expected 2,304" in message
+
+
+def test_columns_without_end(tmp_path: Path):
+    path = tmp_path / "wide.csv"
+    path.write_text("".join(f"c{i}," for i in range(150)) + HEADER + "3,")
+    assert "row 1: no column 'emotion'" in refusal(load_training, path)
+    more = "," * 500_000  # as a spreadsheet that has once been very wide writes them
+    rows = [f"{code},Training,{ROW}{more}\n" for code in (3, 6) for _ in range(20)]
+    path.write_text(HEADER + "".join(rows))
+    before = time.process_time()
+    assert load_training(path, ("happy", "neutral")).counts() == {"happy": 20, "neutral": 20}
+    assert time.process_time() - before < 2  # seconds; 20 million fields take 4
+
+
+def test_a_file_with_a_hole_of_a_terabyte(tmp_path: Path):
+    path = tmp_path / "hole.csv"
+    with open(path, "w") as handle:
+        handle.write(HEADER)
+        handle.truncate(1 << 40)
+    for action in (load_training, load.data_digest, judge):
+        with within(20):
+            assert "1,048,576 MB, more than the 4,406" in refusal(action, path)
+
+
+def test_a_csv_of_half_a_million_images_may_be_read():
+    longest = len("6,PrivateTest," + " ".join(["255"] * 2304) + "\r\n")
+    assert longest * 500_000 <= csv_file.LARGEST
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket", "broken link"])
+def test_what_is_no_file_but_is_called_csv(tmp_path: Path, kind: str, inside: bool):
+    path = tmp_path / "icml_face_data.csv"
+    put(path, kind)
+    expected = "cannot be read" if kind == "broken link" else f"a {kind}, not a regular file"
+    if kind == "broken link" and not inside:
+        expected = "no such file"
+    for action in (load_training, load.data_digest, judge):
+        with within(20):
+            message = refusal(action, tmp_path if inside else path)
+        assert expected in message and str(path) in message
+
+
+def test_a_link_to_a_csv_is_followed(face_csv: Path, tmp_path: Path):
+    (tmp_path / "mine.csv").symlink_to(face_csv)
+    assert same(load_training(tmp_path / "mine.csv"), load_training(face_csv))
+    assert load.data_digest(tmp_path / "mine.csv") == load.data_digest(face_csv)

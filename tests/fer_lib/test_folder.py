@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asserting import refusal, same
-from made import encoded, make_folder, zipped
+from asserting import refusal, same, within
+from made import encoded, make_folder, put, zipped
 from PIL import Image
 
 from fer_lib.data import load
@@ -15,6 +15,7 @@ from fer_lib.data.faces import DEFAULT_CLASSES
 from fer_lib.data.load import load_test, load_training
 from fer_lib.data.readers import folder
 from fer_lib.files import UsageError
+from fer_tools.published.verdict import judge
 
 
 def test_folder(face_folder: Path):
@@ -125,3 +126,63 @@ def test_a_part_that_is_no_folder_is_not_passed_over(place, kind, make_face_fold
         path.symlink_to(tmp_path / "gone")
     with pytest.raises(UsageError, match=f"{place}: not a folder"):
         load.data_digest(str(faces))
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "broken link", "circle", "file"])
+def test_what_stands_in_place_of_a_class_is_named(tmp_path: Path, kind: str, part: str):
+    path = make_folder(tmp_path) / part / "happy"
+    shutil.rmtree(path)
+    put(path, kind)
+    loaded = {"train": load_training, "test": load_test}[part]
+    for action, arguments in (
+        (loaded, ()),
+        (load.class_counts, (DEFAULT_CLASSES, part)),
+        (load.data_digest, ()),
+        (judge, ()),
+    ):
+        with within(20):
+            message = refusal(action, tmp_path, *arguments)
+        assert str(path) in message and "remove" in message
+        assert (
+            "cannot be read" if kind in ("broken link", "circle") else f"a {kind}, not a folder"
+        ) in message
+
+
+def test_a_file_in_place_of_a_class_of_both_parts_is_named(tmp_path: Path):
+    make_folder(tmp_path)
+    for part in ("train", "test"):
+        shutil.rmtree(tmp_path / part / "happy")
+        (tmp_path / part / "happy").write_text("images are elsewhere")
+    for part, loaded in (("train", load_training), ("test", load_test)):
+        for action in (loaded, lambda data, part=part: load.class_counts(data, DEFAULT_CLASSES, part)):
+            assert f"{tmp_path / part}/happy: a file, not a folder of images" in refusal(action, tmp_path)
+    assert load_training(tmp_path, ("neutral", "surprise")).counts() == {"neutral": 8, "surprise": 8}
+
+
+def test_files_beside_the_classes_are_passed_over(tmp_path: Path, face_folder: Path):
+    shutil.copytree(face_folder, tmp_path, dirs_exist_ok=True)
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "README", "LICENSE", "list.csv", "a.jpg"):
+        (tmp_path / "train" / name).write_text("no class")
+    os.mkfifo(tmp_path / "train" / ".hidden")
+    assert same(load_training(tmp_path), load_training(face_folder))
+    assert load.data_digest(tmp_path) == load.data_digest(face_folder)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "broken link", "circle", "folder"])
+def test_what_is_no_picture_is_not_counted_as_one(tmp_path: Path, kind: str):
+    path = make_folder(tmp_path) / "train/happy/Training_4\n.jpg"
+    put(path, kind)
+    for action, arguments in ((load_training, ()), (load.class_counts, (DEFAULT_CLASSES, "train"))):
+        with within(20):
+            message = refusal(action, tmp_path, *arguments)
+        assert "Training_4 .jpg" in message and "remove" in message
+
+
+def test_a_picture_of_a_terabyte(tmp_path: Path):
+    path = make_folder(tmp_path) / "train/happy/Training_4\n.jpg"
+    with open(path, "wb") as handle:
+        handle.truncate(1 << 40)
+    for action in (load_training, load.data_digest, judge):
+        with within(20):
+            assert "Training_4 .jpg: 1,048,576 MB, more than the 64" in refusal(action, tmp_path)

@@ -1,8 +1,11 @@
 """What a study's table says: rows of one parameter alone, what mattered, and its figures."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from asserting import refusal, within
 
 from fer_lib.figures import style
 from fer_tools.study import effects, figures
@@ -183,3 +186,30 @@ def test_what_a_report_says_is_what_was_found(table):
     assert "no difference can be told from chance" in one["mattered_sentence"]
     shown = effects.readable(effects.what_mattered(table))
     assert shown["difference, points"].str.fullmatch(r"\d+\.\d").all() and "p" not in shown
+
+
+@pytest.mark.parametrize(
+    ("put", "said"),
+    [
+        (lambda path: path.write_text(""), "not the table of a study"),
+        (lambda path: path.write_text("a,b\n1,2\n"), "not the table of a study"),
+        (lambda path: path.write_text("run,seed,error\n1,2,3\n"), "no column 'base'"),
+        (lambda path: path.write_bytes(b"\xff\xfe\0run"), "not the table of a study"),
+        (lambda path: path.write_text('run,"seed\n'), "not the table of a study"),
+        (lambda path: path.symlink_to(__file__), "a link, not a regular file"),
+        (lambda path: hole(path), "1,048,576 MB, more than the 64"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(tmp_path, monkeypatch, put, said):
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path))
+    path = tmp_path / "some_study" / "results.csv"
+    path.parent.mkdir()
+    put(path)
+    with within(20):
+        message = refusal(effects.table, "some")
+    assert str(path) in message and said in message
+
+
+def hole(path: Path) -> None:
+    with open(path, "wb") as handle:
+        handle.truncate(1 << 40)

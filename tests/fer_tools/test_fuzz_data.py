@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -14,10 +13,12 @@ import pytest
 from fuzzing import DAMAGE, FUZZ, KEEP, answer, damaged, edited
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from made import draw_face
+from made import draw_face, made_up_network
+from made import put as put_other
 from PIL import Image
 
 from fer_lib import files
+from fer_lib.checkpoints import HISTORY_COLUMNS, restore
 from fer_lib.data import load
 from fer_lib.data.faces import DEFAULT_CLASSES
 from fer_lib.data.picture import decode_image
@@ -102,19 +103,14 @@ CLASSES = st.sampled_from(
         "x" * 99,
     ]
 )
-KINDS = st.sampled_from(["image"] * 12 + ["empty", "junk", "folder", "circle", "nowhere", "pipe", "large"])
+OTHER = ["folder", "circle", "broken link", "pipe", "socket", "device"]
+KINDS = st.sampled_from(["image"] * 15 + ["empty", "junk", "large", *OTHER])
 
 
 def put(path: Path, kind: str) -> None:
     """Write what stands under the name of an image."""
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "circle":
-        path.symlink_to(path)
-    elif kind == "nowhere":
-        path.symlink_to("nowhere")
-    elif kind == "pipe":
-        os.mkfifo(path)
+    if kind in OTHER:
+        put_other(path, kind)
     elif kind == "large":
         with open(path, "wb") as handle:
             handle.truncate(1 << 30)  # takes no room on the disk
@@ -125,12 +121,16 @@ def put(path: Path, kind: str) -> None:
 @FUZZ
 @given(
     entries=st.dictionaries(st.tuples(PARTS, CLASSES, NAMES), KINDS, max_size=12),
+    instead=st.dictionaries(
+        PARTS.flatmap(lambda p: (CLASSES | NAMES).map(lambda name: f"{p}/{name}")) | PARTS, KINDS
+    )
+    | st.just({}),
     whole=st.booleans(),
     classes=st.permutations(FER2013_CLASSES).flatmap(lambda p: st.integers(2, 3).map(lambda n: tuple(p[:n])))
     | st.lists(CLASSES, min_size=2, max_size=3, unique=True).map(tuple)
     | st.just(DEFAULT_CLASSES),
 )
-def test_folders(sandbox: Path, entries: dict, whole: bool, classes: tuple[str, ...]):
+def test_folders(sandbox: Path, entries: dict, instead: dict, whole: bool, classes: tuple[str, ...]):
     root = sandbox / "set"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir()
@@ -143,6 +143,14 @@ def test_folders(sandbox: Path, entries: dict, whole: bool, classes: tuple[str, 
             put(path, kind)
         except OSError:  # too long, or there already in another way of writing it
             assume(False)
+    for name, kind in instead.items():  # of a part, or of a class
+        path = root / name
+        shutil.rmtree(path, ignore_errors=True)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            put(path, kind)
+        except OSError:
+            pass
     read_everything("folders", root, classes)
 
 
@@ -187,6 +195,53 @@ def test_made_up_csv(sandbox: Path, header: list, rows: list, odd: list, end: st
     lines += [",".join(row) for row in odd]
     path.write_bytes(end.join(lines).encode(errors="replace"))
     read_everything("CSV, made up", path)
+
+
+CHEAP = st.sampled_from(
+    [
+        "\n",
+        "\r\n",
+        " \n",
+        '""\n',
+        ",",
+        " ",
+        "\x00",
+        "7",
+        "7 ",
+        "255 ",
+        "3,",
+        "3,Training,",
+        "emotion,",
+        "\n,,\n",
+        "3,Training,\n",
+        "3,Training,1 2 3\n",
+        f"6,Training,{'7 ' * 2304}\n",
+        f"3,PublicTest,{'x ' * 2304}\n",
+        f"3,Training,{'7 ' * 2304}{',' * 9000}\n",
+        f"3,Training,{'7 ' * 2304}{' ' * 9000}\n",
+    ]
+)
+
+
+@FUZZ
+@given(
+    repeated=st.lists(st.tuples(CHEAP, st.integers(0, 1 << 21)), max_size=6),
+    hole=st.sampled_from([0, 0, 0, 1 << 24, 1 << 40]),
+    whole=st.booleans(),
+)
+def test_csv_of_cheap_repetitions(sandbox: Path, repeated: list, hole: int, whole: bool):
+    path = sandbox / "a.csv"
+    with open(path, "w", newline="") as handle:
+        handle.write("emotion,Usage,pixels\n")
+        if whole:
+            codes = [FER2013_CLASSES.index(name) for name in DEFAULT_CLASSES]
+            usages = ("Training", "PublicTest")
+            handle.writelines(f"{code},{usage},{'7 ' * 2304}\n" for code in codes for usage in usages)
+        for text, size in repeated:
+            handle.write(text * (size // len(text)))
+        if hole:
+            handle.truncate(handle.tell() + hole)
+    read_everything("CSV, cheap", path)
 
 
 @FUZZ
@@ -290,3 +345,86 @@ def test_bundled_faces_altered_together_with_their_digests(bundled: Path, data, 
     elif what != "none":
         write_bundled(bundled, SHEETS | {what: damaged(SHEETS[what], damage)}, TABLE)
     read_everything("bundled, altered", "bundled")
+
+
+# -- arrays: what training goes on from, and decoded images ------------------------------------------------
+
+MEMBER_NAMES = st.sampled_from(["v0", "v1", "v2", "history", "images", "names", "converted"]) | st.text(
+    max_size=9
+)
+DTYPES = st.sampled_from(
+    ["<f4", "<f4", "<i8", "|u1", "<U1", "<U0", "|O", "<f8", "|V9", "<M8[s]", "x", ">f4", "<U99"]
+)
+SHAPES = st.lists(st.sampled_from([0, 1, 3, 4, 12, 48, 10**6, 2**31, 2**63, 10**30, -1]), max_size=4).map(
+    tuple
+)
+ARRAY_HEADERS = st.builds(
+    "{{'descr': '{}', 'fortran_order': {}, 'shape': {}}}\n".format, DTYPES, st.booleans(), SHAPES
+) | st.text(max_size=40)
+
+
+@st.composite
+def made_up_arrays(draw: st.DrawFn) -> bytes:
+    """Return an .npz with members that say of themselves what they like."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in draw(st.lists(MEMBER_NAMES, max_size=5)):
+            header = draw(ARRAY_HEADERS).encode(errors="replace")
+            version = draw(st.sampled_from([b"\1\0", b"\1\0", b"\2\0", b"\3\0", b"\0\0"]))
+            length = draw(st.just(len(header)) | st.sampled_from([0, 9, 0xFFFF]))
+            content = draw(st.binary(max_size=60) | st.integers(0, 1 << 20).map(bytes))
+            info = zipfile.ZipInfo(f"{name}.npy")
+            info.compress_type = draw(st.sampled_from([0, 0, 0, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA]))
+            size = length.to_bytes(2 if version == b"\1\0" else 4, "little")
+            archive.writestr(info, b"\x93NUMPY" + version + size + header + content)
+    return buffer.getvalue()
+
+
+def a_state() -> bytes:
+    buffer, rows = io.BytesIO(), [dict.fromkeys(HISTORY_COLUMNS, 1)]
+    weights = {"v0": np.zeros((3, 4), np.float32), "v1": np.zeros(4, np.float32), "v2": np.int64(0)}
+    np.savez(buffer, history=np.array(json.dumps(rows)), **weights)
+    return buffer.getvalue()
+
+
+STATE = a_state()
+
+
+@FUZZ
+@given(
+    content=made_up_arrays() | st.just(STATE),
+    damage=DAMAGE,
+    keep=KEEP,
+    history=edited([{"epoch": 1}]) | st.none(),
+)
+def test_states(sandbox: Path, content: bytes, damage: list, keep: float, history: Any):
+    path = sandbox / "state.npz"
+    path.write_bytes(damaged(content, damage, keep))
+    if history is not None:
+        weights = {"v0": np.zeros((3, 4), np.float32), "v1": np.zeros(4, np.float32), "v2": np.int64(0)}
+        text = json.dumps(history).replace("\0", "")
+        np.savez(path, history=np.array(text), **weights)
+    found = answer("states", restore, made_up_network(), path)
+    assert found is None or all(row.keys() == set(HISTORY_COLUMNS) for row in found)
+
+
+@FUZZ
+@given(
+    content=made_up_arrays() | st.just(None),
+    damage=DAMAGE,
+    keep=KEEP,
+    note=st.none() | st.binary(max_size=80),
+)
+def test_caches(
+    sandbox: Path, small: Path, content: bytes | None, damage: list, keep: float, note: bytes | None
+):
+    expected = load.load_training(small / "faces")
+    for file in (sandbox / "cache").glob("*.npz"):
+        file.write_bytes(damaged(file.read_bytes() if content is None else content, damage, keep))
+    for file in (sandbox / "cache").glob("*.txt") if note is not None else ():
+        file.write_bytes(note)
+    found = answer("caches", load.load_training, small / "faces")
+    assert found is not None and (found.images.shape, found.names.tolist()) == (
+        expected.images.shape,
+        expected.names.tolist(),
+    )

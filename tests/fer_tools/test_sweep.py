@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from asserting import within
 from processes import alive, command, descendants, wait_for
 
 from fer_lib.files import UsageError, read_json, write_json
-from fer_tools import checking, commands, paths
+from fer_tools import checking, commands, paths, pipeline
 from fer_tools.run import find, provenance
 from fer_tools.run.edges import stale_reason
 from fer_tools.study import effects, read, sweep, worker
@@ -96,6 +97,12 @@ def test_without_sections_the_base_is_the_only_point_and_a_product_goes_without_
         ("grid: {dropout: [0]}\ngrid: {dropout: [1]}", "not valid YAML (a key is given twice"),
         ("base: {epochs: 3", "not valid YAML"),
         ("!!python/object/apply:os.getcwd []", "not valid YAML"),
+        ("base: {seed: &a [1]}\nseeds: *a", "not valid YAML (references (*name) are not read"),
+        (
+            f"seeds: {[*range(400)]}\ngrid: {{epochs: {[*range(1, 400)]}}}",
+            "399 points of 400 seeds, more than",
+        ),
+        (f"grid: {{epochs: {[*range(1, 999)]}, window: {[*range(1, 999, 2)]}}}", "498,002 points of 1 seeds"),
         ("? [1, 2]\n: 3", "[1, 2]: unknown"),
         ("- base", "not a study"),
         ("", "not a study"),
@@ -103,7 +110,7 @@ def test_without_sections_the_base_is_the_only_point_and_a_product_goes_without_
 )
 def test_anything_wrong_is_one_line_that_names_file_and_key(tmp_path, monkeypatch, capsys, text, said):
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
-    monkeypatch.setattr(sweep.pipeline, "interruptible", lambda: None)
+    monkeypatch.setattr(pipeline, "interruptible", lambda: None)
     path = write(tmp_path, text)
     assert commands.main(["sweep", str(path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -118,6 +125,12 @@ def test_a_file_or_a_scheduler_that_is_not_there_is_one_line(tmp_path, monkeypat
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match=r"bytes\.yaml: not valid YAML"):
         read.read(tmp_path / "bytes.yaml")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with within(20), pytest.raises(UsageError, match=r"pipe\.yaml: a pipe, not a regular file"):
+        read.read(tmp_path / "pipe.yaml")
+    path = write(tmp_path, "#" * (1 << 20) + "\npreset: smoke")
+    with pytest.raises(UsageError, match=r"study\.yaml: 1 MB, more than the 1"):
+        read.read(path)
     path = write(tmp_path, "preset: smoke")
     monkeypatch.setattr(sweep, "TIMEOUT", 1)
     for address in ("tcp://127.0.0.1:9", "nowhere", "tcp://"):

@@ -1,6 +1,8 @@
 """What tests ask again and again: is it refused, are these the same faces."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -23,3 +25,19 @@ def same(a: FaceDataset, b: FaceDataset) -> bool:
     return (
         np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels) and a.classes == b.classes
     )
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Fail what would wait for ever, at a pipe for example."""
+
+    def late(*_: object) -> None:
+        pytest.fail(f"no answer after {seconds} s")  # no Exception: whoever catches these cannot go on
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

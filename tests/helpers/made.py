@@ -1,10 +1,15 @@
 """Made-up faces: cartoon expressions, as an image folder, a zip of it, a CSV, and as bare numbers."""
 
+import contextlib
 import csv
+import os
+import socket
 import zipfile
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -101,3 +106,38 @@ def random_faces(
     images = np.zeros((n, 48, 48), np.uint8)
     images.reshape(n, -1)[:, :8] = rng.integers(0, variants, n).astype("<i8").view(np.uint8).reshape(n, 8)
     return FaceDataset(images, np.repeat(np.arange(len(counts)), counts), classes, np.arange(n).astype(str))
+
+
+def put(path: Path, kind: str) -> None:
+    """Put a pipe, socket, device, broken link, circle (a link to itself), folder or file under a name."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as opened, contextlib.chdir(path.parent):  # of 107 bytes at most
+            opened.bind(path.name)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "file":
+        path.write_bytes(b"")
+    else:
+        path.symlink_to({"device": "/dev/zero", "broken link": "nowhere", "circle": path.name}[kind])
+
+
+class Variable:
+    """What is needed of a variable of Keras."""
+
+    def __init__(self, value: np.ndarray):
+        self.value = np.asarray(value)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.value
+
+    def assign(self, value: np.ndarray) -> None:
+        self.value = np.array(value)
+
+
+def made_up_network(start: float = 0) -> SimpleNamespace:
+    """Return a network of two weights whose optimizer counts its steps."""
+    weights = [Variable(np.full((3, 4), start, np.float32)), Variable(np.full(4, start, np.float32))]
+    optimizer = SimpleNamespace(variables=[Variable(np.int64(start))], build=lambda variables: None)
+    return SimpleNamespace(weights=weights, trainable_variables=weights, optimizer=optimizer)

@@ -27,7 +27,7 @@ class Archive(ImageFiles):
             return Zip(self.path, MAX_ARCHIVE_BYTES, follow=True)
         except zipfile.BadZipFile as error:
             raise UsageError(
-                f"{self.path}: not a readable zip archive ({error}); download it again"
+                f"{self.path}: not a readable zip archive ({error}); download it again, or unpack it"
             ) from error
 
     def _pieces(self, info: zipfile.ZipInfo) -> list[str]:
