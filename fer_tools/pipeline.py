@@ -44,26 +44,32 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False) -> Run:
     Raises
     ------
     UsageError
-        At a parameter that is not allowed, or data that cannot be found, before anything is written.
+        At a parameter that is not allowed, or data that cannot work, before anything is written.
     """
-    resolved = checking.resolve(preset, given)
+    resolved, threads = checking.resolve(preset, given), _threads()
     check_data(resolved)
     if reuse:
         for run, document in find.all_runs():
             if document["parameters"] == resolved:
                 return find.open_run(run.path)
     run = find.create(checking.build("training", resolved["training"]).label)
-    run.update(parameters=resolved, threads=_threads())
+    run.update(parameters=resolved, threads=threads)
     return run
 
 
-def check_data(resolved: dict[str, Any]) -> None:
-    """Refuse parameters whose data, or other files that a stage reads, cannot be found; no image is read."""
+def check_data(resolved: dict[str, Any], drawn: bool = True) -> None:
+    """Refuse parameters whose data, or other files that a stage reads, cannot be found or cannot work.
+
+    Parameters
+    ----------
+    resolved : dict
+        Of `checking.resolve`.
+    drawn : bool
+        As in `fer_lib.data.load.check`.
+    """
     from fer_lib.data import load
 
-    training = resolved["training"]
-    load.class_counts(training["data"], training["classes"], "train")
-    load.class_counts(training["test_data"] or training["data"], training["classes"], "test")
+    load.check(checking.build("training", resolved["training"]), drawn)
     for stage, values in resolved.items():
         if files := STAGES[stage].files:
             files(checking.build(stage, values))

@@ -125,7 +125,7 @@ def _study(form: dict[str, Any]) -> Study:
     points = list({point.key: point for point in points}.values())
     # Data are looked for once in each place, because a study may have a thousand points.
     for point in {str([point.value(name) for name in DATA]): point for point in points}.values():
-        pipeline.check_data(point.resolved)
+        pipeline.check_data(point.resolved, drawn=False)
     varied = list(dict.fromkeys(name for values in given for name in values))
     return Study(form["name"], form, varied, _point(form["preset"], form["base"]), points)
 

@@ -264,7 +264,7 @@ def test_a_set_without_training_images_is_refused_before_anything_begins(
 
 def test_a_set_without_training_images_may_be_tested_on(results, tmp_path, face_folder, make_face_folder):
     data = make_face_folder(tmp_path / "set", {}, {"neutral": 4, "happy": 4, "surprise": 4})
-    run = pipeline.start("smoke", {"data": str(face_folder), "test_data": str(data)})
+    run = pipeline.start("smoke", {"data": str(face_folder), "test_data": str(data), "train_samples": None})
     assert run.path.parent == results and run.document["parameters"]["training"]["test_data"] == str(data)
 
 
@@ -291,7 +291,8 @@ def test_the_current_folder_is_no_data_set_by_accident(results, tmp_path, face_f
 
 def test_a_results_folder_that_cannot_be_written_is_refused(results, face_folder):
     results.write_text("a file in its place")
-    done, _, _ = fer("run", "--preset", "smoke", "--data", face_folder, timeout=120)
+    given = "--preset", "smoke", "--data", face_folder, "-p", "train_samples=null"
+    done, _, _ = fer("run", *given, timeout=120)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("fer: ") and str(results) in done.stderr
     assert results.read_text() == "a file in its place"
@@ -300,7 +301,8 @@ def test_a_results_folder_that_cannot_be_written_is_refused(results, face_folder
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_results_folder_is_refused(capsys, results, face_folder):
     results.mkdir(mode=0o500)
-    assert str(results) in refused(capsys, results, "run", "--preset", "smoke", "--data", face_folder)
+    given = "--preset", "smoke", "--data", face_folder, "-p", "train_samples=null"
+    assert str(results) in refused(capsys, results, "run", *given)
 
 
 @pytest.mark.parametrize("command", [["run", "--resume"], ["report"], ["check"], ["verify"], ["compare"]])

@@ -234,7 +234,7 @@ def predictions(hits: str) -> str:
 
 def make_run(template: Path, faces: Path, hits: str = "++-", **values) -> Run:
     """Go through what `fer run` does to a run, without executing a notebook."""
-    resolved = checking.resolve("smoke", {"data": str(faces), **values})
+    resolved = checking.resolve("smoke", {"data": str(faces), "train_samples": None} | values)
     run = find.create("basic_model_3_epochs")
     run.update(parameters=resolved)
     for stage, kind in ((name, STAGES[name]) for name in REQUIRED):
