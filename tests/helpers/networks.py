@@ -58,9 +58,7 @@ def graph(layers: list[dict], calls: dict[str, list], last: str, side: int = 48)
 
     first = layer("InputLayer", "in", batch_shape=[None, side, side, 1], dtype="float32")
     for entry in layers:
-        entry["inbound_nodes"] = [
-            {"args": [tensor(source)], "kwargs": {}} for source in calls[entry["name"]]
-        ]
+        entry["inbound_nodes"] = [{"args": [tensor(source)], "kwargs": {}} for source in calls[entry["name"]]]
     config = {"name": "m", "layers": [first | {"inbound_nodes": []}, *layers]}
     config |= {"input_layers": [["in", 0, 0]], "output_layers": [[last, 0, 0]]}
     return {
