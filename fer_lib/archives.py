@@ -20,12 +20,10 @@ class _Guarded(BufferedReader):
 
     def read(self, size: int | None = -1) -> bytes:
         # Whatever zipfile takes for the directory it reads at once: no need to find it as zipfile does.
-        if not self.opening:
-            return super().read(size)
-        if size is not None and size > LONGEST_DIRECTORY:  # without a size: the comment at the end
+        if self.opening and size is not None and size > LONGEST_DIRECTORY:  # without a size: the comment
             raise zipfile.BadZipFile(f"a directory of more than {LONGEST_DIRECTORY:,} bytes")
         content = super().read(size)
-        if (members := content.count(b"PK\1\2")) > MOST_MEMBERS:
+        if self.opening and (members := content.count(b"PK\1\2")) > MOST_MEMBERS:
             raise zipfile.BadZipFile(f"{members:,} members, more than {MOST_MEMBERS:,}")
         return content
 

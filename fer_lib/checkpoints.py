@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 import os
 import zipfile
 from pathlib import Path
@@ -45,7 +44,8 @@ def restore(model: Any, path: Path) -> list[dict[str, float]]:
     try:
         state = read_arrays(path, LARGEST_HISTORY + sum(array.nbytes + 1000 for array in now.values()))
         history = _history(state.pop("history"))
-        if _kinds(state) != _kinds(now):
+        kinds = [{k: (v.shape, v.dtype) for k, v in arrays.items()} for arrays in (state, now)]
+        if kinds[0] != kinds[1]:
             raise ValueError("its variables are others")
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(f"{path}: not a state of this network ({error}); start a new run") from error
@@ -54,17 +54,12 @@ def restore(model: Any, path: Path) -> list[dict[str, float]]:
     return history
 
 
-def _kinds(arrays: dict[str, np.ndarray]) -> dict[str, tuple]:
-    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
-
-
 def _history(text: np.ndarray) -> list[dict[str, float]]:
     history = json.loads(str(text))
     for epoch, row in enumerate(history, 1):
-        if not isinstance(row, dict) or row.keys() != set(HISTORY_COLUMNS) or row["epoch"] != epoch:
-            raise ValueError(f"its history has no epoch {epoch}")
-        if not all(type(value) in (int, float) and math.isfinite(value) for value in row.values()):
-            raise ValueError(f"its history has no numbers for epoch {epoch}")
+        values = np.array([row[name] for name in HISTORY_COLUMNS])
+        if values.dtype.kind not in "if" or not np.isfinite(values).all() or values[0] != epoch:
+            raise ValueError(f"its history has no numbers of epoch {epoch}")
     return history
 
 

@@ -62,7 +62,7 @@ def without_augmentation(model: Any) -> Any:
     return copy
 
 
-LARGEST_SIDE = 512  # pixels of the images that these layers take; a blur keeps the square of it
+LARGEST_SIDE = 256  # pixels of the images that these layers take; a blur keeps the square of it
 MOST_ORIENTATIONS = 64
 
 

@@ -63,10 +63,10 @@ class Predictor:
                 f"{name}: gives {self.classes} numbers a face, not one for each of 2 to {MOST_CLASSES:,} "
                 "classes; give another"
             )
-        rough = tf.as_dtype(model.compute_dtype).size < 4
+        rough = tf.as_dtype(model.outputs[0].dtype).size < 4
         self._tolerance = ROUGH_TOLERANCE if rough else TOLERANCE
 
-        @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE), tf.uint8)])
+        @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE), tf.uint8)], autograph=False)
         def probabilities(images: Any) -> Any:
             return tf.cast(self.model(resized(images, size), training=False), tf.float32)
 

@@ -12,7 +12,6 @@ from fer_lib.data.readers.source import Group
 from fer_lib.files import UsageError, atomic_path, read_regular, sha256_of, write_text
 
 CACHE_BYTES = 4 << 30  # of decoded images kept on disk
-LARGEST_NOTE = 1000  # bytes
 
 
 def folder() -> Path:
@@ -29,7 +28,7 @@ def _note(stamp: str) -> Path:
 def known_digest(stamp: str) -> str | None:
     """Return the digest of unchanged content without reading it; None where it is not known."""
     try:
-        text = read_regular(_note(stamp), LARGEST_NOTE).decode("ascii").strip()
+        text = read_regular(_note(stamp), 1000).decode("ascii").strip()
     except (UsageError, ValueError):
         return None
     return text if len(text) == 64 else None

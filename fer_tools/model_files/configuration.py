@@ -5,8 +5,8 @@ from typing import Any
 
 MOST_VALUES = 2**25  # of all weights, or of one image's maps: 128 MB as float32; ResNet50 has 25,600,000
 MOST_LAYERS = 500  # the assignment's network has 20, DenseNet121 427
-MOST_CALLS = 1_500  # of layers, while a network of networks is put together
-MOST_OURS = 16  # layers of fer_lib, which keep matrices
+MOST_CALLS = 1_000  # of layers, while a network of networks is put together
+MOST_OURS = 8  # layers of fer_lib, which keep matrices; our own network has 3
 DEEPEST = 60
 LONGEST_NAME = 200  # characters: every variable in a layer repeats it
 # Layers whose configuration holds numbers and names of functions only, and what belongs to them.

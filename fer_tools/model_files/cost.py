@@ -13,7 +13,7 @@ from fer_tools.model_files.configuration import MOST_VALUES, Refused, require
 
 MOST_BYTES = 2**29  # of all maps of one image; VGG16 has a third of that at 224x224 pixels
 MOST_WORK = 10_000_000_000  # see `Cost.work`; ResNet50 has 3,900,000,000 multiply-adds at 224x224 pixels
-MOST_OPERATIONS = 20_000
+MOST_OPERATIONS = 6_000  # DenseNet121 has 3,521
 # How many multiply-adds of a slow kernel take as long as some of a large matrix: so many that, whatever a
 # network does, a thousand million take less than 0.2 s. Measured with TensorFlow 2.21 on two cores, with
 # and without oneDNN.
@@ -137,6 +137,7 @@ def _work(operation: Any, values: int, kernels: Sequence[tuple[int, ...]]) -> in
     bytes_each = max((tensor.dtype.size for tensor in operation.outputs), default=4)
     slow = {2: HALF, 8: DOUBLE}.get(bytes_each, 1)
     if kind == "Conv2D":
+        slow = DOUBLE if bytes_each == 8 else 1
         *kernel, channels = _shape(operation.inputs[1])
         slow *= FEW_CHANNELS if min(channels, kernel[-1]) < 4 else 1
         return values * math.prod(kernel) * slow

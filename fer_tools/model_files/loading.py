@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +64,9 @@ def _errors(path: str | Path, contents: Contents) -> Iterator[None]:
     filtered = keras.config.is_traceback_filtering_enabled()
     keras.config.disable_traceback_filtering()  # it takes away what says which layer it was
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras' advice to whoever saved it
+            yield
     except UsageError:
         raise
     except configuration.Refused as error:

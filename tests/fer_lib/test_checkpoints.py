@@ -74,7 +74,6 @@ def rows(**other: Any) -> np.ndarray:
         {"history": rows(loss=None)},
         {"history": rows(loss=float("nan"))},
         {"history": rows(loss=10**400)},
-        {"history": rows(more=1.0)},
         {"history": np.array(json.dumps([{"epoch": 1}]))},
     ],
     ids=lambda other: "".join(f"{name} {str(array)[:40]}" for name, array in other.items()),

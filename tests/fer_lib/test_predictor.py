@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fer_lib import models, predict
+from fer_lib import models
 from fer_lib.data import picture
 from fer_lib.files import UsageError
 from fer_lib.predict import Predictor
@@ -18,13 +18,13 @@ def some_faces() -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", models.names())
-def test_a_predictor_gives_what_keras_gives(name, some_faces, monkeypatch):
+def test_a_predictor_gives_what_keras_gives(name, some_faces):
     predictor = Predictor(models.build(name))
     prepared = picture.network_input(some_faces, models.image_size(name))
     expected = predictor.model.predict(prepared, verbose=0)
     np.testing.assert_allclose(predictor(some_faces), expected, atol=1e-6)
-    monkeypatch.setattr(predict, "PART", 4)
-    np.testing.assert_allclose(predictor(some_faces), expected, atol=1e-6)
+    few = Predictor(predictor.model, part=4)
+    np.testing.assert_allclose(few(some_faces), expected, atol=1e-6)
     assert predictor(some_faces[:0]).shape == (0, 3)
 
 
@@ -61,3 +61,66 @@ def test_a_predictor_refuses_other_images_and_networks(some_faces):
         x = layers.GlobalAveragePooling2D()(x) if output == "dense" else x
         with pytest.raises(UsageError, match=r"other\.keras: .*another"):
             Predictor(keras.Model(inputs, x), "other.keras")
+
+
+def network(*last, side: int = 48, dtype: str = "float32"):
+    """Give a network of a mean, of three numbers and of what comes last."""
+    import keras
+    from keras import layers
+
+    head = layers.Dense(3, kernel_initializer="ones", dtype=dtype)
+    return keras.Sequential([keras.Input((side, side, 1)), layers.GlobalAveragePooling2D(), head, *last])
+
+
+def test_answers_that_are_no_probabilities_are_refused(some_faces):
+    from keras import layers
+
+    for last, said in (
+        ([], "no probabilities; it must end with softmax"),
+        ([layers.Activation("sigmoid")], "no probabilities; it must end with softmax"),
+        ([layers.Rescaling(float("nan")), layers.Softmax()], "nan.*its weights are broken"),
+        ([layers.Dense(1, activation="sigmoid")], "gives 1 numbers a face"),
+        ([layers.Dense(2000, activation="softmax")], "gives 2000 numbers a face"),
+    ):
+        with pytest.raises(UsageError, match=rf"^x\.keras: .*{said}") as caught:
+            Predictor(network(*last), "x.keras")(some_faces)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_breaks_at_some_faces_is_refused_at_these():
+    from keras import layers
+
+    predictor = Predictor(network(layers.Rescaling(3e36), layers.Softmax()), "x.keras")
+    dark, light = np.zeros((2, 48, 48), np.uint8), np.full((1, 48, 48), 255, np.uint8)
+    np.testing.assert_allclose(predictor(dark), 1 / 3, atol=1e-6)
+    with pytest.raises(UsageError, match="answers face 3 with nan, nan, nan"):
+        predictor(np.concatenate([dark, light]))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "mixed_float16", "mixed_bfloat16", "float64"])
+def test_networks_of_other_numbers_are_answered(dtype, some_faces):
+    from keras import layers
+
+    many = layers.Dense(7, activation="softmax", dtype=dtype)
+    rows = Predictor(network(layers.Rescaling(0.01), many, dtype=dtype))(some_faces)
+    assert rows.dtype == np.float32 and rows.shape == (10, 7)
+    np.testing.assert_allclose(rows.sum(1), 1, atol=0.02)
+
+
+def test_a_network_that_cannot_be_computed_is_refused():
+    import keras
+    from keras import layers, ops
+
+    class Broken(layers.Layer):
+        def call(self, x):
+            if getattr(self, "armed", False):
+                raise ValueError("broken\nin two lines")
+            return ops.nn.softmax(x)
+
+    broken = Broken()
+    model = network(broken)
+    broken.armed = True
+    with pytest.raises(UsageError, match=r"x\.keras: cannot be computed \(.*broken in two lines") as caught:
+        Predictor(model, "x.keras")
+    assert "\n" not in str(caught.value)
+    assert isinstance(model, keras.Model)

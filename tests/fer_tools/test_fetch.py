@@ -11,7 +11,8 @@ import types
 from pathlib import Path
 
 import pytest
-from made import make_csv, make_folder
+from asserting import within
+from made import make_csv, make_folder, put
 
 from fer_lib.data import load
 from fer_lib.data.readers.source import FER2013_CLASSES, files_digest
@@ -164,6 +165,19 @@ def test_what_was_kept_is_of_no_use(archive: bytes, kaggle, server, tmp_path: Pa
         fetch(tmp_path / "data" / "fer2013", print)
     assert fetch(tmp_path / "data" / "fer2013", print).status == "authentic"
     assert server.requests == ["bytes=7-", None]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "hole"])
+def test_what_lies_in_place_of_the_archive(archive: bytes, kaggle, server, tmp_path: Path, kind: str):
+    kept = tmp_path / "data" / ".fer2013.part" / "fer2013.tar.gz"
+    kept.parent.mkdir(parents=True)
+    if kind == "pipe":
+        put(kept, "pipe")
+    else:
+        with open(kept, "wb") as handle:
+            handle.truncate(1 << 40)
+    with within(20), pytest.raises(UsageError, match=r"a pipe, not a regular file|more than the 1,024"):
+        fetch(tmp_path / "data" / "fer2013", print)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fer_lib.data import load
-from fer_lib.files import UsageError, sha256_of_file
+from fer_lib.files import UsageError, json_for_terminal, sha256_of_file
 from fer_tools import paths, predict_files, pretrained
 
 REFERENCE = paths.ROOT / "results" / "reference" / "model.keras"
@@ -95,6 +95,11 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_answered(pictures, referen
         ("no_such_run", None, "no such directory"),
         ("no_such_run", CLASSES, "is not"),
         (__file__, CLASSES, "not a model that can be opened safely"),
+        (str(REFERENCE), ["a", "a", "a"], "named twice"),
+        (str(REFERENCE), ["a", " a", "b"], "named twice"),
+        (str(REFERENCE), ["a", "", "b"], "cannot be one"),
+        (str(REFERENCE), ["a", "b\u202e", "c"], "cannot be one"),
+        (str(REFERENCE), [str(i) for i in range(50_000)], "at most 1,000"),
     ],
 )
 def test_a_model_without_classes_or_with_others_is_refused(model, classes, said):
@@ -146,6 +151,78 @@ def test_the_shipped_network_knows_photographs(fer2013):
     some = np.concatenate([np.flatnonzero(everyone.labels == label)[:20] for label in range(3)])
     predictor, _ = predict_files.choose()
     assert np.mean(predictor(everyone.images[some]).argmax(axis=1) == everyone.labels[some]) > 0.75
+
+
+def test_blanks_around_classes_do_not_count(pictures):
+    predictor, classes = predict_files.choose(str(REFERENCE), [f" {name} " for name in CLASSES])
+    assert classes == CLASSES
+    found, _ = predict_files.predict_files(predictor, classes, pictures[0][:1])
+    assert list(found[0]["probabilities"]) == CLASSES
+
+
+def test_of_many_pictures_only_the_bad_ones_are_complained_of(reference, pictures, tmp_path):
+    predictor, classes = reference
+
+    class Fails:
+        part = 4
+
+        def __call__(self, images):
+            if (images == 77).all((1, 2)).any():
+                raise UsageError("x.keras: answers face 1 with nan")
+            return predictor(images)
+
+    Image.fromarray(np.full((48, 48), 77, np.uint8)).save(tmp_path / "bad.png")
+    os.mkfifo(tmp_path / "fifo.png")
+    with open(tmp_path / "hole.png", "wb") as file:
+        file.truncate(1 << 40)
+    bad = [str(tmp_path / f"{name}.png") for name in ("bad", "fifo", "hole")]
+    (tmp_path / "link.png").symlink_to(pictures[0][0])
+    good = [*pictures[0][:9], str(tmp_path / "link.png")]
+    found, wrong = predict_files.predict_files(Fails(), classes, [*good[:2], *bad, *good[2:]])
+    assert [row["image"] for row in found] == good
+    assert sorted(message.split(": ")[0] for message in wrong) == sorted(bad)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_json_says_everything_and_cannot_steer_the_terminal(encoding):
+    names = [
+        "é",
+        "日本",
+        "\x1b[31m",
+        "\x9b31m",
+        "\x7f",
+        "\u202e",
+        "\u2028",
+        "\udcff",
+        "a\nb",
+        '"\\',
+        "\U0001f600",
+    ]
+    text = json_for_terminal([{name: 0.5} for name in names], encoding)
+    assert [name for row in json.loads(text) for name in row] == names
+    assert text.encode(encoding) and all(c.isprintable() or c == "\n" for c in text)
+    assert ("日本" in text) == (encoding == "utf-8") and ("é" in text) == (encoding != "ascii")
+    assert "\\ud83d\\ude00" in text or encoding == "utf-8"
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        json_for_terminal(float("nan"), encoding)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii:strict", "utf-8:strict"])
+def test_json_of_any_name_on_any_terminal(pictures, tmp_path, encoding):
+    name = os.fsencode(tmp_path) + b"/\xff\xc2\x9b\xe2\x80\xae\xc3\xa9.png"
+    with open(name, "wb") as file, open(pictures[0][0], "rb") as face:
+        file.write(face.read())
+    done = subprocess.run(
+        [os.fsencode(sys.executable), b"-m", b"fer_tools", b"predict", b"--json", name],
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(paths.ROOT), "PYTHONIOENCODING": encoding},
+        check=False,
+    )
+    assert done.returncode == 0 and not done.stderr
+    assert os.fsencode(json.loads(done.stdout)[0]["image"]) == name
+    assert ("é".encode() in done.stdout) == encoding.startswith("utf")
+    assert b"\x9b" not in done.stdout.replace("é".encode(), b"")
 
 
 @pytest.mark.slow

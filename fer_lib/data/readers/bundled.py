@@ -33,20 +33,16 @@ class Bundled(Source):
 
     def file(self, name: str) -> bytes:
         """Read one of the files."""
-        try:
-            return read_regular(self.path / name, LARGEST, follow=True)
-        except UsageError as error:
-            raise UsageError(f"{error}; restore it with `git checkout -- {self.path}`") from error
+        return read_regular(self.path / name, LARGEST, follow=True)
 
     @cached_property
     def _index(self) -> dict:
         """What `digests.json` says, once the files it guards have been found whole."""
-        restore = f"restore it with `git checkout -- {self.path}`"
         try:
             index = json.loads(self.file("digests.json"))
             for name in ("train.png", "test.png", "factors.csv"):
                 if hashlib.sha256(self.file(name)).hexdigest() != index["files"][name]:
-                    raise UsageError(f"{self.path / name}: cut short or altered; {restore}")
+                    raise ValueError(f"{name} is cut short or altered")
             for part in ("train", "test"):
                 numbers = (
                     index["splits"][part]["images"],
@@ -55,8 +51,8 @@ class Bundled(Source):
                 )
                 if not all(isinstance(number, int) and number > 0 for number in numbers):
                     raise ValueError(f"impossible numbers {numbers}")
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UsageError(f"{self.path}: the bundled faces are incomplete; {restore}") from error
+        except (UsageError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise self.broken("digests.json", error) from error
         return index
 
     @cached_property

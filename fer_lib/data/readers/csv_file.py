@@ -39,8 +39,9 @@ class Csv(Source):
                 columns = self._columns(fields)
             elif fields == [b""]:
                 if line > 2 * found + BLANK_LINES:
-                    blank = f"{line - 1 - found:,} blank lines, but {found:,} images so far"
-                    raise UsageError(f"{self.path}: row {line}: {blank}; remove blank lines")
+                    raise UsageError(
+                        f"{self.path}: row {line}: {line - 1 - found:,} blank lines; remove them"
+                    )
             else:
                 found += 1
                 yield line, *self._row(f"{self.path}: row {line}", fields, columns)
