@@ -200,6 +200,36 @@ def _groups(source: Source, classes: tuple[str, ...], part: str) -> list[Group]:
     return [groups[name] for name in classes]
 
 
+def check(settings: Any, drawn: bool = True) -> None:
+    """Refuse what the notebooks would refuse of the data, before a run begins, and in the same words.
+
+    What they read is read, and stays in the cache, from which they take it: it costs nothing twice.
+
+    Parameters
+    ----------
+    settings : as in `load_split`
+    drawn : bool
+        Whether the split is drawn, too. A study leaves it out, of which a point may fail.
+
+    Raises
+    ------
+    UsageError
+        If anything is wrong with the data, or if no split can be drawn from them.
+    """
+    test_data = settings.test_data or settings.data
+    class_counts(settings.data, settings.classes, "train")  # at first what no image has to be read for
+    class_counts(test_data, settings.classes, "test")
+    for data in (settings.data, test_data):
+        data_digest(data)  # of all classes
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the notebooks say how many images were converted
+        if drawn:
+            load_split(settings)
+        else:
+            load_training(settings.data, settings.classes)
+            pixel_digests_of_test_images(test_data, settings.classes)
+
+
 def load_split(settings: Any) -> tuple[FaceDataset, Split]:
     """Load the training side and split it: the same wherever it is asked for with the same settings.
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from fer_lib.data import load
 from fer_lib.data.faces import DEFAULT_CLASSES
+from fer_lib.data.load import check
 from fer_lib.data.picture import decode_image
 from fer_lib.data.readers import source
-from fer_tools.data_check import check
 
 
 def settings_of(data: Path | str, **other) -> SimpleNamespace:
