@@ -99,26 +99,6 @@ def printable(text: str) -> str:
     )
 
 
-def json_for_terminal(value: Any, encoding: str) -> str:
-    """Return JSON that cannot steer a terminal, and that it can show; it says the same.
-
-    Letters stay as they are; what is no letter or sign, or has none in `encoding`, is escaped.
-    """
-
-    def shown(match: re.Match[str]) -> str:
-        try:
-            match[0].encode(encoding)
-            if match[0].isprintable():
-                return match[0]
-        except UnicodeError:
-            pass
-        units = match[0].encode("utf-16-be", "surrogatepass").hex()
-        return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
-
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    return re.sub(r"[^\n -~]", shown, text)
-
-
 def columns(rows: Sequence[Sequence[str]], align: str) -> list[str]:
     """Set cells as lines of text with aligned columns, two blanks apart.
 

@@ -63,10 +63,9 @@ def without_augmentation(model: Any) -> Any:
 
 
 LARGEST_SIDE = 256  # pixels of the images that these layers take; a blur keeps the square of it
-MOST_ORIENTATIONS = 64
 
 
-def in_range(name: str, value: Any, low: float, high: float) -> float:
+def in_range(name: str, value: Any, low: float, high: float, kind: Any = int | float) -> Any:
     """Return a layer's argument: it may come from somebody else's file.
 
     Raises
@@ -74,8 +73,9 @@ def in_range(name: str, value: Any, low: float, high: float) -> float:
     ValueError
         If it is no number from `low` to `high`.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ValueError(f"{name} is {str(value)[:40]}, not a number from {low:g} to {high:g}")
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+        whole = "whole " * (kind is int)
+        raise ValueError(f"{name} is {str(value)[:40]}, not a {whole}number from {low:g} to {high:g}")
     return value
 
 
@@ -87,11 +87,9 @@ def sides(shape: tuple) -> tuple[int, int]:
     ValueError
         If they are no grey images, or larger than our layers take.
     """
-    known = len(shape) == 4 and all(isinstance(n, int) and 2 <= n <= LARGEST_SIDE for n in shape[1:3])
-    if not known or shape[3] != 1:
-        raise ValueError(
-            f"maps of shape {tuple(shape)}, not grey images of 2 to {LARGEST_SIDE} pixels a side"
-        )
+    known = [isinstance(n, int) and 2 <= n <= LARGEST_SIDE for n in shape[1:3]]
+    if known != [True, True] or tuple(shape[3:]) != (1,):
+        raise ValueError(f"maps of shape {shape}, not grey images of 2 to {LARGEST_SIDE} pixels a side")
     return shape[1], shape[2]
 
 
@@ -175,9 +173,7 @@ class OrientedEdges(keras.layers.Layer):
 
     def __init__(self, orientations: int = 8, sigma: float = 0.7, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(orientations, int):
-            raise ValueError(f"orientations is {str(orientations)[:40]}, not a whole number")
-        self.orientations = in_range("orientations", orientations, 1, MOST_ORIENTATIONS)
+        self.orientations = in_range("orientations", orientations, 1, 64, int)
         self.sigma = in_range("sigma", sigma, 0.01, 64)
 
     def build(self, shape: tuple) -> None:

@@ -9,8 +9,7 @@ from fer_lib.files import UsageError
 
 PART = 256  # faces at once, so that memory does not grow with their number
 MOST_CLASSES = 1_000
-TOLERANCE = 1e-3  # of the sum of probabilities,
-ROUGH_TOLERANCE = 2e-2  # and of those that were computed with 16 bits
+TOLERANCES = (1e-3, 2e-2)  # of the sum of probabilities, and of those that were computed with 16 bits
 
 
 class Predictor:
@@ -59,12 +58,9 @@ class Predictor:
             )
         self.classes = shapes[1][1]
         if self.classes is None or not 2 <= self.classes <= MOST_CLASSES:
-            raise UsageError(
-                f"{name}: gives {self.classes} numbers a face, not one for each of 2 to {MOST_CLASSES:,} "
-                "classes; give another"
-            )
-        rough = tf.as_dtype(model.outputs[0].dtype).size < 4
-        self._tolerance = ROUGH_TOLERANCE if rough else TOLERANCE
+            gives = f"gives {self.classes} numbers a face, not one for each of 2 to {MOST_CLASSES:,} classes"
+            raise UsageError(f"{name}: {gives}; give another")
+        self._tolerance = TOLERANCES[tf.as_dtype(model.outputs[0].dtype).size < 4]
 
         @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE), tf.uint8)], autograph=False)
         def probabilities(images: Any) -> Any:
@@ -119,12 +115,8 @@ class Predictor:
         if fine.all():
             return
         i = int(np.argmin(fine))
-        said = ", ".join(f"{value:.4g}" for value in rows[i, :4]) + ("" if self.classes <= 4 else ", ...")
-        mend = (
-            "it must end with softmax"
-            if np.isfinite(rows[i]).all()
-            else "its weights are broken, train it anew"
-        )
-        raise UsageError(
-            f"{self.name}: answers face {start + i + 1} with {said}, which are no probabilities; {mend}"
-        )
+        said = ", ".join(f"{value:.4g}" for value in rows[i, :4]) + ", ..." * (self.classes > 4)
+        broken = not np.isfinite(rows[i]).all()
+        mend = "its weights are broken, train it anew" if broken else "it must end with softmax"
+        told = f"answers face {start + i + 1} with {said}, which are no probabilities; {mend}"
+        raise UsageError(f"{self.name}: {told}")

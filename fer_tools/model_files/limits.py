@@ -7,6 +7,7 @@ can interrupt them.
 
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -73,4 +74,6 @@ def _end(path: str | Path, reason: str) -> NoReturn:
     complain(str(refused(path, reason)))
     for folder in list(_folders):
         shutil.rmtree(folder, ignore_errors=True)
-    os._exit(2)
+    sys.stderr.flush()
+    # Another program in its place: no thread of this one is waited for.
+    os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", "raise SystemExit(2)"])

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from fer_lib.data import load
-from fer_lib.files import UsageError, json_for_terminal, sha256_of_file
+from fer_lib.files import UsageError, sha256_of_file
 from fer_tools import paths, predict_files, pretrained
+from fer_tools.commands.predict import json_for_terminal
 
 REFERENCE = paths.ROOT / "results" / "reference" / "model.keras"
 CLASSES = ["neutral", "happy", "surprise"]
