@@ -74,8 +74,7 @@ def in_range(name: str, value: Any, low: float, high: float, kind: Any = int | f
         If it is no number from `low` to `high`.
     """
     if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
-        whole = "whole " * (kind is int)
-        raise ValueError(f"{name} is {str(value)[:40]}, not a {whole}number from {low:g} to {high:g}")
+        raise ValueError(f"{name} is {str(value)[:40]}, not a number from {low:g} to {high:g}")
     return value
 
 

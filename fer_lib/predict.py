@@ -58,19 +58,16 @@ class Predictor:
             )
         self.classes = shapes[1][1]
         if self.classes is None or not 2 <= self.classes <= MOST_CLASSES:
-            gives = f"gives {self.classes} numbers a face, not one for each of 2 to {MOST_CLASSES:,} classes"
-            raise UsageError(f"{name}: {gives}; give another")
+            raise UsageError(f"{name}: gives {self.classes} numbers a face, not 2 to {MOST_CLASSES:,}")
         self._tolerance = TOLERANCES[tf.as_dtype(model.outputs[0].dtype).size < 4]
 
         @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE), tf.uint8)], autograph=False)
         def probabilities(images: Any) -> Any:
             return tf.cast(self.model(resized(images, size), training=False), tf.float32)
 
-        try:
-            self._probabilities = probabilities.get_concrete_function()
-        except Exception as error:  # layers raise whatever they like
-            raise self._failed(error) from error
-        self(np.zeros((1, SIDE, SIDE), np.uint8))  # kernels choose their plan at the first call
+        self._probabilities = probabilities
+        self(np.zeros((1, SIDE, SIDE), np.uint8))  # traced; and kernels choose their plan at the first call
+        self._probabilities = probabilities.get_concrete_function()
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return the class probabilities of faces.
@@ -99,21 +96,17 @@ class Predictor:
         for start in range(0, len(images), self.part):
             try:
                 answer = self._probabilities(tf.constant(images[start : start + self.part])).numpy()
-            except Exception as error:  # TensorFlow's kernels, and their memory
-                raise self._failed(error) from error
-            self._check(answer, start)
-            parts.append(answer)
+            except Exception as error:  # layers and kernels raise whatever they like
+                reason = " ".join(str(error).split())[:200]
+                raise UsageError(f"{self.name}: cannot be computed ({reason}); give another") from error
+            parts.append(self._checked(answer, start))
         return np.concatenate(parts)
 
-    def _failed(self, error: Exception) -> UsageError:
-        reason = " ".join(str(getattr(error, "message", error)).split())[:200] or type(error).__name__
-        return UsageError(f"{self.name}: cannot be computed ({reason}); give another network")
-
-    def _check(self, rows: np.ndarray, start: int) -> None:
-        """Refuse answers that are no probabilities: of a network that broke, or ends without softmax."""
+    def _checked(self, rows: np.ndarray, start: int) -> np.ndarray:
+        """Return answers; refuse those that are no probabilities: a network broke, or ends without softmax."""
         fine = (rows.min(1) >= 0) & (np.abs(rows.sum(1) - 1) <= self._tolerance)  # false where not a number
         if fine.all():
-            return
+            return rows
         i = int(np.argmin(fine))
         said = ", ".join(f"{value:.4g}" for value in rows[i, :4]) + ", ..." * (self.classes > 4)
         broken = not np.isfinite(rows[i]).all()
