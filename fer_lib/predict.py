@@ -103,7 +103,7 @@ class Predictor:
         return np.concatenate(parts)
 
     def _checked(self, rows: np.ndarray, start: int) -> np.ndarray:
-        """Return answers; refuse those that are no probabilities: a network broke, or ends without softmax."""
+        """Return answers; refuse those that are no probabilities: a network broke, or lacks softmax."""
         fine = (rows.min(1) >= 0) & (np.abs(rows.sum(1) - 1) <= self._tolerance)  # false where not a number
         if fine.all():
             return rows
