@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import UsageError, atomic_path, remove_leftovers
+from fer_lib.files import UsageError, atomic_path
 from fer_lib.tensorflow_import import stderr_to
 from fer_tools import checking, locks, paths, progress, scratch
 from fer_tools.run import find, tree
@@ -18,6 +18,7 @@ from fer_tools.run.document import THREAD_COUNT
 from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import Run
 from fer_tools.run.stage import keep_notebook
+from fer_tools.scratch import remove_leftovers
 from fer_tools.stages import STAGES
 
 # What TensorFlow shares an operation out to, how many operations it does at once, and numpy's BLAS.

@@ -17,7 +17,8 @@ from fer_lib.data.load import Data, resolve
 from fer_lib.data.readers import csv_file
 from fer_lib.data.readers.csv_file import Csv
 from fer_lib.data.readers.source import FER2013_CLASSES, PART_OF, ImageFiles, Source, files_digest
-from fer_lib.files import UsageError, open_regular, read_json
+from fer_lib.files import UsageError, open_regular
+from fer_tools.json_files import read_json
 from fer_tools.published.images import DEVIATIONS, KINDS, Image, Table, read_table
 
 DIGESTS = Path(__file__).with_name("fer2013.digests.json")

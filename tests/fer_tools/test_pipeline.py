@@ -19,10 +19,11 @@ import nbformat
 import pytest
 from processes import SMALL, alive, begun, command, descendants, fer, wait_for
 
-from fer_lib.files import UsageError, read_json, sha256_of_file, write_json
+from fer_lib.files import UsageError, sha256_of_file
 from fer_lib.tensorflow_import import stderr_to
 from fer_tools import locks, paths, pipeline, stages
 from fer_tools.checks import check
+from fer_tools.json_files import read_json, write_json
 from fer_tools.run import find
 from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import Run

@@ -13,7 +13,7 @@ from PIL import Image
 from fer_lib.data import load
 from fer_lib.files import UsageError, sha256_of_file
 from fer_tools import paths, predict_files, pretrained
-from fer_tools.commands.predict import json_for_terminal
+from fer_tools.console import json_for_terminal
 
 REFERENCE = paths.ROOT / "results" / "reference" / "model.keras"
 CLASSES = ["neutral", "happy", "surprise"]
