@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from fer_lib.files import UsageError, printable
@@ -134,7 +135,8 @@ def columns(table: Mapping[str, Sequence], fmt: str = "") -> list[dict[str, Any]
     table : dict
         "header": (k,) str, "rows": (n, k) str.
     fmt : str
-        Format of the numbers that are not whole, as in `number`.
+        Format of the numbers, as in `number`. Counts are shown as they are: columns of whole numbers, but
+        for those of 0.0 and 1.0 alone, which are shares.
 
     Returns
     -------
@@ -155,6 +157,8 @@ def columns(table: Mapping[str, Sequence], fmt: str = "") -> list[dict[str, Any]
 
 def _column(title: str, texts: list[str], fmt: str, ends: list[list[str]]) -> dict[str, Any]:
     numeric = bool(texts) and all(not text or _CELL.fullmatch(text) for text in texts)
+    if numeric and fmt:
+        fmt = fmt if _are_fractions([*texts, *chain(*ends)]) else ""
     cells = [_cell(text, fmt) if numeric else _WORDS.get(text, text) for text in texts]
     if numeric and ends:
         cells = [
@@ -165,8 +169,24 @@ def _column(title: str, texts: list[str], fmt: str, ends: list[list[str]]) -> di
     return {"title": title[:1].upper() + title[1:], "cells": cells, "numeric": numeric}
 
 
+def _are_fractions(texts: Sequence[str]) -> bool:
+    """Return whether a format of fractions suits a column, ends of its intervals included.
+
+    One format a column: 1.0 among others is "100.0%", as 0.992 is "99.2%". Whole numbers may be counts, or
+    shares that happen to be all or nothing: these are written with a point, and never beyond one.
+    """
+    values = [value for text in texts if math.isfinite(value := _value(text))]
+    whole = all(value % 1 == 0 for value in values)
+    return not whole or (any("." in text for text in texts) and max(map(abs, values), default=2) <= 1)
+
+
+def _value(text: str) -> float:
+    """Return the number that a cell holds; infinity where it holds none, or one with its unit."""
+    return float(text.replace(",", "")) if _CELL.fullmatch(text) and not text.endswith("%") else math.inf
+
+
 def _cell(text: str, fmt: str) -> str:
-    value = float(text.replace(",", "")) if _CELL.fullmatch(text) and not text.endswith("%") else math.inf
+    value = _value(text)
     if not math.isfinite(value):
         return _WORDS.get(text, text)
-    return number(value, fmt if value % 1 else "" if "." in text else ",")
+    return number(value, fmt or ("" if value % 1 or "." in text else ","))
