@@ -241,13 +241,13 @@ def with_and_without(correct: np.ndarray, twin: np.ndarray) -> dict[str, Any]:
 
 
 def predictions(faces: Any, probabilities: np.ndarray) -> "pd.DataFrame":
-    """Tabulate one row an image: name, true and predicted class, probability of each class (5 decimals)."""
+    """Tabulate one row an image: name, true and predicted class, probability of each class."""
     import pandas as pd
 
     classes = np.array(faces.classes)
     table = pd.DataFrame({"name": faces.names, "label": classes[faces.labels]})
     table["predicted"] = classes[probabilities.argmax(axis=1)]
-    return table.assign(**{name: probabilities[:, i].round(5) for i, name in enumerate(faces.classes)})
+    return table.assign(**{name: probabilities[:, i] for i, name in enumerate(faces.classes)})
 
 
 def _accuracy(correct: np.ndarray) -> dict[str, float]:

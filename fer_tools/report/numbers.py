@@ -157,8 +157,7 @@ def columns(table: Mapping[str, Sequence], fmt: str = "") -> list[dict[str, Any]
 
 def _column(title: str, texts: list[str], fmt: str, ends: list[list[str]]) -> dict[str, Any]:
     numeric = bool(texts) and all(not text or _CELL.fullmatch(text) for text in texts)
-    if numeric and fmt:
-        fmt = fmt if _are_fractions([*texts, *chain(*ends)]) else ""
+    fmt = _format([*texts, *chain(*ends)], fmt) if numeric else fmt
     cells = [_cell(text, fmt) if numeric else _WORDS.get(text, text) for text in texts]
     if numeric and ends:
         cells = [
@@ -169,15 +168,20 @@ def _column(title: str, texts: list[str], fmt: str, ends: list[list[str]]) -> di
     return {"title": title[:1].upper() + title[1:], "cells": cells, "numeric": numeric}
 
 
-def _are_fractions(texts: Sequence[str]) -> bool:
-    """Return whether a format of fractions suits a column, ends of its intervals included.
+def _format(texts: Sequence[str], fmt: str) -> str:
+    """Return the one format of a column and the ends of its intervals; none suits counts.
 
-    One format a column: 1.0 among others is "100.0%", as 0.992 is "99.2%". Whole numbers may be counts, or
-    shares that happen to be all or nothing: these are written with a point, and never beyond one.
+    So 1.0 is "100.0%" where 0.992 is "99.2%". A column of whole numbers may be of counts, or of shares that
+    happen to be all or nothing: these are written with a point, and never beyond one. What has been rounded
+    for its readers, all cells to as many decimals, is not rounded again.
     """
     values = [value for text in texts if math.isfinite(value := _value(text))]
     whole = all(value % 1 == 0 for value in values)
-    return not whole or (any("." in text for text in texts) and max(map(abs, values), default=2) <= 1)
+    if fmt:
+        shares = any("." in text for text in texts) and all(abs(value) <= 1 for value in values)
+        return "" if whole and not shares else fmt
+    decimals = {len(text.partition(".")[2]) for text in texts if text}
+    return f",.{decimals.pop()}f" if not whole and decimals <= {1, 2, 3} and len(decimals) == 1 else ""
 
 
 def _value(text: str) -> float:

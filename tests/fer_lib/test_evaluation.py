@@ -1,5 +1,9 @@
+import csv
 import json
 import math
+from decimal import Decimal
+from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +12,7 @@ import pytest
 from fer_lib import attention, evaluation, statistics
 from fer_lib.files import UsageError
 from fer_tools import assignment
+from fer_tools.report import numbers
 
 CLASSES = ("neutral", "happy", "surprise")
 
@@ -112,6 +117,29 @@ def test_intervals_of_each_class_hold_their_value(random_case):
         assert (table[f"{key}_low"] < table[key]).all() and (table[key] < table[f"{key}_high"]).all()
     both = 2 * table["precision"] * table["recall"] / (table["precision"] + table["recall"])
     np.testing.assert_allclose(table["f1"], both)
+
+
+def test_tables_of_a_run_are_rounded_once_when_they_are_read(tmp_path):
+    """From counts to the report, by way of the CSV file, as exact fractions are rounded."""
+    wrong = 0
+    for n in range(400, 2400):
+        hits = -(-n * 83345 // 100000)  # to four digits 0.8335, and 83.4 % if rounded again
+        table = evaluation.per_class(np.zeros(n, int), np.repeat([0, 1], [hits, n - hits]), ("a", "b"))
+        header, *rows = csv.reader(table.to_csv(index=False, lineterminator="\n").splitlines())
+        shown = {c["title"]: c["cells"][0] for c in numbers.columns({"header": header, "rows": rows}, ".1%")}
+        exact = Fraction(100 * hits, n), Fraction(200 * hits, n + hits)
+        said = [f"{Decimal(x.numerator) / Decimal(x.denominator):.1f}%" for x in exact]
+        assert [shown[name].split("\u00a0")[0] for name in ("Recall", "F1")] == said
+        wrong += f"{round(hits / n, 4):.1%}" != said[0]
+    assert wrong > 100  # the test sees what it is about
+
+    faces = SimpleNamespace(classes=CLASSES, names=np.arange(500), labels=np.zeros(500, int))
+    probabilities = np.random.default_rng(0).dirichlet([0.1, 0.1, 0.1], 500).astype(np.float32)
+    evaluation.predictions(faces, probabilities).to_csv(tmp_path / "a.csv", index=False)
+    np.testing.assert_array_equal(
+        np.loadtxt(tmp_path / "a.csv", np.float32, delimiter=",", skiprows=1, usecols=(3, 4, 5)),
+        probabilities,
+    )
 
 
 def test_interval_of_f1_covers_it():

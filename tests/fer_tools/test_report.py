@@ -366,8 +366,20 @@ def test_a_share_of_all_or_nothing_is_shown_as_others_of_its_column() -> None:
     assert shown["Recall"] == [f"{a:.1%}\u00a0({100 * b:.1f}–{c:.1%})" for a, b, c in drawn]
     assert shown["Recall"][:2] == ["100.0%\u00a0(99.2–100.0%)", "0.0%\u00a0(0.0–0.8%)"]
     assert {title: set(cells) for title, cells in shown.items() if title != "Recall"} == {
-        "None right": {"0.0%"}, "All right": {"100.0%"}, "Images": {"500"}, "Often": {"500"}, "One image": {"1"},
+        "None right": {"0.0%"}, "All right": {"100.0%"},
+        "Images": {"500"}, "Often": {"500"}, "One image": {"1"},
     }  # fmt: skip
+
+
+def test_what_was_rounded_for_readers_is_not_rounded_again() -> None:
+    """A tenth is shown as it is written, be it 10.0 or 1234.5; what was not rounded has four digits."""
+    rows = [["10.0", "0.123456", "10.0%"], ["9.8", "1.0", "9.8%"], ["-1234.5", "", ""]]
+    shown = numbers.columns({"header": ["minutes", "long", "share"], "rows": rows})
+    assert [column["cells"] for column in shown] == [
+        ["10.0", "9.8", "−1,234.5"],
+        ["0.1235", "1", ""],
+        ["10.0%", "9.8%", ""],
+    ]
 
 
 @pytest.mark.parametrize(
