@@ -1,7 +1,7 @@
 """From predictions to numbers: every accuracy with an interval, and where the network looks.
 
 Shapes: `probabilities` (n, k) float, `labels` and `predictions` (n,) int in 0..k-1, and
-`confusion_matrix[true, predicted]`. Only `predict` needs TensorFlow.
+`confusion_matrix[true, predicted]`. `predict`, `logits` and `losses` need Keras.
 """
 
 import math
@@ -33,11 +33,70 @@ def predict(model: "keras.Model", images: np.ndarray, batch_size: int = 256) -> 
     return np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)
 
 
-def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+def logits(model: "keras.Model") -> Any:
+    """Return the scores (n, k) before softmax, as an output for a model of the same layers.
+
+    Raises
+    ------
+    UsageError
+        If the network does not end with softmax.
+    """
+    import keras
+
+    head = model.layers[-1]
+    if isinstance(head, keras.layers.Softmax):
+        return head.input
+    config = head.get_config()
+    if config.get("activation") != "softmax":
+        raise UsageError(
+            f"{model.name}: its last layer, {head.name}, is no softmax; end the network with "
+            'layers.Dense(classes, activation="softmax")'
+        )
+    linear = type(head).from_config(config | {"activation": "linear", "name": f"{head.name}_logits"})
+    scores = linear(head.input)
+    linear.set_weights(head.get_weights())
+    return scores
+
+
+def losses(model: "keras.Model", images: np.ndarray, labels: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Cross-entropy of each image by the definition of training and validation: from the logits, not cut off.
+
+    A network that is sure and wrong gives the true class a probability that float32 rounds to nought, and
+    the logarithm of that says nothing. Keras takes the logits of a softmax output instead, and so do we.
+
+    Parameters
+    ----------
+    images : (n, height, width, 1), prepared to the input of the model.
+    labels : (n,) int
+
+    Returns
+    -------
+    (n,) float, not negative.
+
+    Raises
+    ------
+    UsageError
+        If the network does not end with softmax.
+    """
+    import keras
+
+    scores = keras.Model(model.inputs, logits(model)).predict(images, batch_size=batch_size, verbose=0)
+    scores = scores.astype(float) - scores.max(axis=1, keepdims=True)
+    return np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(labels)), labels]
+
+
+def evaluate(
+    probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str], losses: np.ndarray | None = None
+) -> dict[str, Any]:
     """All metrics of a test set as a flat dictionary, each a plain number, string or None.
 
     Precision, recall and F1 of a class are None where they are undefined (never predicted, never
     present); macro F1 and balanced accuracy leave such classes out.
+
+    Parameters
+    ----------
+    losses : (n,) float, of `losses`. Without them they are those of the probabilities, where one that float32
+        has rounded to nought counts as the smallest that it holds (a loss of 87.3).
 
     Returns
     -------
@@ -55,14 +114,16 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[st
     hits = int(np.sum(predictions == labels))
     low, high = wilson_interval(hits, len(labels))
 
-    chosen = np.asarray(probabilities, float)[np.arange(len(labels)), labels]
-    loss = -np.log(np.clip(chosen, 1e-7, 1))  # Keras' own epsilon, so that both give the same loss
-    margin = normal_quantile() * loss.std(ddof=1) / math.sqrt(len(loss))
+    if losses is None:
+        chosen = np.asarray(probabilities, float)[np.arange(len(labels)), labels]
+        losses = -np.log(np.maximum(chosen, np.finfo(np.float32).tiny))
+    loss = losses.mean()
+    margin = normal_quantile() * losses.std(ddof=1) / math.sqrt(len(losses))
 
     metrics: dict[str, Any] = {"images": len(labels)}
     metrics |= {"accuracy": hits / len(labels), "accuracy_low": low, "accuracy_high": high}
-    ends = {"loss_low": max(0.0, loss.mean() - margin), "loss_high": loss.mean() + margin}
-    metrics |= {name: float(value) for name, value in ({"loss": loss.mean()} | ends).items()}
+    ends = {"loss_low": max(0.0, loss - margin), "loss_high": loss + margin}
+    metrics |= {name: float(value) for name, value in ({"loss": loss} | ends).items()}
     counts = np.bincount(labels, minlength=len(classes))
     table = per_class(labels, predictions, classes).set_index("class")
     metrics["balanced_accuracy"] = float(table["recall"].mean())  # pandas leaves NaN out of means

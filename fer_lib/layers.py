@@ -17,7 +17,8 @@ registered = keras.saving.register_keras_serializable("fer_lib")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras' batch normalisation of maps by TensorFlow's fused kernel: the same numbers, fewer passes.
 
-    The same but for the rounding of float32 sums, in which neither is the more exact one always. It exists in training only: `fer_lib.checkpoints.save_model` writes Keras' own layer in its place.
+    But for the rounding of sums in float32, where now one and now the other is the more exact. It exists in
+    training only: `fer_lib.checkpoints.save_model` writes Keras' own layer in its place.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

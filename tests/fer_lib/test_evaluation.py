@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer_lib import attention, evaluation, statistics
+from fer_lib import attention, evaluation, models, statistics, training
 from fer_lib.files import UsageError
 from fer_tools import assignment
 from fer_tools.report import numbers
@@ -73,6 +73,55 @@ def test_metrics_by_hand():
     assert metrics["loss_high"] - metrics["loss"] == pytest.approx(margin, rel=1e-4)
     assert metrics["ece"] == pytest.approx(0.8 - 0.7, abs=1e-6)  # always 80 % sure, right in 70 %
     json.dumps(metrics, allow_nan=False)  # plain values only
+
+
+SURE = {"dense": ("softmax", None), "activation": (None, "Activation"), "softmax": (None, "Softmax")}
+
+
+@pytest.mark.parametrize("end", SURE)
+@pytest.mark.parametrize("steepness", [1.0, 10.0, 300.0])
+def test_the_loss_is_that_of_keras_however_sure_the_network(end, steepness):
+    """Against scipy in float64, and against the evaluation of a compiled model: validation in training."""
+    keras = pytest.importorskip("keras")
+    special = pytest.importorskip("scipy.special")
+    rng = np.random.default_rng(0)
+    activation, last = SURE[end]
+    inputs = keras.Input((2, 2, 1))
+    x = keras.layers.Dense(3, activation=activation, name="head")(keras.layers.Flatten()(inputs))
+    if last:
+        x = keras.layers.Activation("softmax")(x) if last == "Activation" else keras.layers.Softmax()(x)
+    model = training.compile_model(keras.Model(inputs, x))
+    weights = steepness * rng.standard_normal((4, 3)).astype(np.float32)
+    model.get_layer("head").set_weights([weights, np.zeros(3, np.float32)])
+    images, labels = rng.standard_normal((300, 2, 2, 1)).astype(np.float32), rng.integers(0, 3, 300)
+
+    probabilities = evaluation.predict(model, images)
+    assert (probabilities[np.arange(300), labels].min() == 0) == (steepness == 300)
+    exact = -special.log_softmax(images.reshape(300, 4).astype(float) @ weights, axis=1)[
+        np.arange(300), labels
+    ]
+    found = evaluation.losses(model, images, labels)
+    np.testing.assert_allclose(found, exact, rtol=1e-5, atol=2e-5 * steepness)
+    said = model.evaluate(images, np.eye(3)[labels], verbose=0, return_dict=True)
+    metrics = evaluation.evaluate(probabilities, labels, CLASSES, found)
+    assert metrics["loss"] == pytest.approx(said["cross_entropy"], rel=1e-5)
+    assert metrics["loss"] == pytest.approx(exact.mean(), rel=1e-5)
+    margin = 1.959964 * exact.std(ddof=1) / math.sqrt(300)
+    assert metrics["loss_high"] == pytest.approx(exact.mean() + margin, rel=1e-4)
+    training.check_evaluation(model, images, labels, metrics)
+    json.dumps(metrics, allow_nan=False)
+    if steepness < 300:  # so far float32 tells the same by its probabilities
+        assert evaluation.evaluate(probabilities, labels, CLASSES)["loss"] == pytest.approx(
+            exact.mean(), rel=1e-4
+        )
+    assert math.isfinite(evaluation.evaluate(probabilities, labels, CLASSES)["loss"])
+
+
+def test_a_network_that_does_not_end_with_softmax_is_named():
+    keras = pytest.importorskip("keras")
+    layers = [keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2, name="end")]
+    with pytest.raises(UsageError, match="its last layer, end, is no softmax"):
+        evaluation.losses(keras.Sequential(layers, name="odd"), np.zeros((2, 8, 8, 1)), np.zeros(2, int))
 
 
 def test_loss_interval_covers_the_mean_it_estimates():
@@ -322,6 +371,23 @@ def test_attention_finds_a_planted_patch(patch_finder):
     for heat, row, column in zip(maps, rows, columns, strict=True):
         inside = heat[row : row + 8, column : column + 8].sum()
         assert inside == pytest.approx(heat.sum())  # all of it, and not flipped
+
+
+def test_attention_is_that_of_the_score_before_softmax():
+    """Where maps go through their averages into one dense layer, it has a closed form (section 3.1)."""
+    keras = pytest.importorskip("keras")
+    keras.utils.set_random_seed(0)
+    model = models.build("optimized_model")
+    head = model.get_layer("dense")
+    head.set_weights([3 * weight for weight in head.get_weights()])
+    images = np.random.default_rng(0).uniform(0, 255, (5, 48, 48, 1)).astype(np.float32)
+    last = model.get_layer("global_average_pooling").input
+    maps = np.asarray(keras.Model(model.inputs, last)(images), float)
+    for i in range(3):
+        expected = np.maximum(maps @ head.get_weights()[0][:, i], 0)
+        peak = expected.max((1, 2), keepdims=True)
+        expected = np.divide(expected, peak, out=np.zeros_like(expected), where=peak > 0)
+        np.testing.assert_allclose(attention.grad_cam(model, images, i), expected, atol=1e-4)
 
 
 def test_attention_of_the_other_class_avoids_the_patch(patch_finder):

@@ -49,7 +49,7 @@ def test_batch_normalisation_gives_the_numbers_of_keras(maps):
 @pytest.mark.parametrize("shape", [(64, 1, 1, 3), (1, 2, 1, 3), (1, 1, 1, 3), (32, 16, 16, 3)])
 @pytest.mark.parametrize("contrast", [1, 0.01, 0.001])
 def test_moving_statistics_are_those_of_keras_and_of_float64(shape, contrast):
-    """After two batches, of few values and of many, of which the mean is up to a thousand times the spread."""
+    """After two batches, of few values and of many, with means of up to a thousand times the spread."""
     import keras
 
     rng = np.random.default_rng(0)
