@@ -220,7 +220,8 @@ def accuracy_by(factor: Any, correct: np.ndarray, bins: int | Sequence[float] = 
     factor : (n,) numbers or names. Numbers with more distinct values than bins are put into groups;
         names, truth values and few numbers are groups of their own. Missing values form a last group.
     correct : (n,) bool
-    bins : number of equally filled groups, or their edges; values outside the edges are missing.
+    bins : number of equally filled groups, or their edges; values outside the edges are missing. A group
+        holds its upper edge, the first one both. Edges count as they are printed, to 15 significant digits.
 
     Returns
     -------
@@ -242,7 +243,7 @@ def accuracy_by(factor: Any, correct: np.ndarray, bins: int | Sequence[float] = 
         edges = np.array(
             [math.floor(edges[0] / unit), *np.round(edges[1:-1] / unit), math.ceil(edges[-1] / unit)]
         )
-        values = _cut(values, np.unique(edges * unit))
+        values = _cut(values, edges * unit)
     groups = values.cat.categories if hasattr(values, "cat") else sorted(values.dropna().unique())
     rows = [(str(group), (values == group).to_numpy()) for group in groups]
     rows.append(("missing", values.isna().to_numpy()))
@@ -258,8 +259,15 @@ def accuracy_by(factor: Any, correct: np.ndarray, bins: int | Sequence[float] = 
 def _cut(values: "pd.Series", edges: np.ndarray) -> "pd.Series":
     import pandas as pd
 
-    names = [f"{low + 0.0:g} to {high + 0.0:g}" for low, high in pairwise(edges)]
-    return pd.cut(values, edges, labels=names, include_lowest=True)
+    # -6 * 0.1 is -0.6000000000000001 in floating point: printed -0.6, it would not hold a value of -0.6.
+    names = list(dict.fromkeys(_printed(edge) for edge in edges))
+    groups = [f"{low} to {high}" for low, high in pairwise(names)]
+    values = values.astype(float).map(_printed, na_action="ignore").astype(float)
+    return pd.cut(values, [float(name) for name in names], labels=groups, include_lowest=True)
+
+
+def _printed(value: float) -> str:
+    return f"{value + 0.0:.15g}"  # nought without a sign
 
 
 FACTORS = ("yaw", "pitch", "age", "intensity", "mouth_open", "glasses", "hat", "hand", "beard", "light")

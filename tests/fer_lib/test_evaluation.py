@@ -3,6 +3,7 @@ import json
 import math
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -275,6 +276,32 @@ def test_accuracy_by_equally_filled_groups_loses_nobody():
     assert len(evaluation.accuracy_by(pd.Series([1, 2, 2, 1]), np.ones(4))) == 2
     with pytest.raises(UsageError, match="one each"):
         evaluation.accuracy_by([1, 2], np.ones(3))
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 2, 3, 6])
+def test_a_value_equal_to_a_printed_edge_is_in_the_group_that_ends_there(decimals):
+    """Against exact decimal arithmetic on what is printed."""
+    rng = np.random.default_rng(decimals)
+    values = [Decimal(int(i)).scaleb(-decimals) for i in rng.integers(-40, 40, 400)]
+    tenth = 10.0**-decimals
+    given = {"number": 4, "edges": [-40 * tenth, -6 * tenth, 3 * tenth, 7 * tenth, 40 * tenth]}
+    for bins in given.values():
+        groups = evaluation.accuracy_by([float(value) for value in values], np.ones(400), bins)["group"]
+        table = evaluation.accuracy_by([float(value) for value in values], np.ones(400), bins)
+        ends = [tuple(map(Decimal, group.split(" to "))) for group in groups]
+        assert len(ends) == 4 and all(a[1] == b[0] for a, b in pairwise(ends))
+        expected = [sum(low < value <= high for value in values) for low, high in ends]
+        expected[0] += sum(value == ends[0][0] for value in values)
+        assert table["count"].tolist() == expected and sum(expected) == 400
+
+
+def test_edges_that_are_far_from_nought_or_from_data_are_printed_in_full():
+    values = 1e7 + np.arange(100) / 8
+    table = evaluation.accuracy_by(values, np.ones(100), 4)
+    assert table["count"].sum() == 100 and table["group"][0].startswith("10000000 to 10000003")
+    edges = np.quantile(np.random.default_rng(0).random(1000), [0, 0.3, 1])  # 17 digits: nobody is lost
+    table = evaluation.accuracy_by(np.random.default_rng(0).random(1000), np.ones(1000), edges)
+    assert table["count"].tolist() == [300, 700]
 
 
 METRICS = {
