@@ -57,10 +57,8 @@ def grad_cam(
         batch = tf.convert_to_tensor(images[start : start + 64], tf.float32)
         with tf.GradientTape() as tape:
             maps, scores = to_maps(batch, training=False)
-            if classes is None:
-                chosen = tf.reduce_max(scores, axis=1)
-            else:
-                chosen = tf.gather(scores, classes[start : start + 64], axis=1, batch_dims=1)
+            index = tf.argmax(scores, axis=1) if classes is None else classes[start : start + 64]
+            chosen = tf.gather(scores, index, axis=1, batch_dims=1)
         weights = tf.reduce_mean(tape.gradient(chosen, maps), axis=(1, 2), keepdims=True)
         result.append(tf.nn.relu(tf.reduce_sum(weights * maps, axis=3)).numpy())
     heat = np.concatenate(result)

@@ -13,8 +13,8 @@ class BatchNormStatistics:
     old. A small network at Adam's 1e-3 pays dearly: here the validation accuracy of one and the same
     weights was 14 to 49 % with them, and 66 to 68 % with statistics of clean training images.
 
-    All layers in one pass: each part of the images is normalised by its own statistics on the way, and what
-    the layers get to see is averaged over the parts. Layer after layer would need a pass for each.
+    All layers in one pass: each part of the images is normalised by its own statistics on the way; kept are
+    those of all that a layer gets to see. Layer after layer would need a pass for each.
 
     Source: Wu and Johnson (2021), Rethinking "Batch" in BatchNorm, arXiv:2105.07576, section 3.
 

@@ -111,27 +111,20 @@ def evaluate(
     """
     _check(probabilities, labels, len(classes))
     predictions = probabilities.argmax(axis=1)
-    hits = int(np.sum(predictions == labels))
-    low, high = wilson_interval(hits, len(labels))
-
     if losses is None:
         chosen = np.asarray(probabilities, float)[np.arange(len(labels)), labels]
         losses = -np.log(np.maximum(chosen, np.finfo(np.float32).tiny))
-    loss = losses.mean()
-    margin = normal_quantile() * losses.std(ddof=1) / math.sqrt(len(losses))
-
-    metrics: dict[str, Any] = {"images": len(labels)}
-    metrics |= {"accuracy": hits / len(labels), "accuracy_low": low, "accuracy_high": high}
-    ends = {"loss_low": max(0.0, loss - margin), "loss_high": loss + margin}
-    metrics |= {name: float(value) for name, value in ({"loss": loss} | ends).items()}
+    loss = float(losses.mean())
+    margin = normal_quantile() * float(losses.std(ddof=1)) / math.sqrt(len(losses))
+    metrics: dict[str, Any] = {"images": len(labels)} | _accuracy(predictions == labels)
+    metrics |= {"loss": loss, "loss_low": max(0.0, loss - margin), "loss_high": loss + margin}
     counts = np.bincount(labels, minlength=len(classes))
     table = per_class(labels, predictions, classes).set_index("class")
     metrics["balanced_accuracy"] = float(table["recall"].mean())  # pandas leaves NaN out of means
     metrics["majority_class"] = classes[int(counts.argmax())]
     metrics["majority_accuracy"] = float(counts.max() / len(labels))
     for name in ("precision", "recall", "f1"):
-        for label in classes:
-            value = float(table.loc[label, name])
+        for label, value in table[name].items():
             metrics[f"{name}.{label}"] = value if math.isfinite(value) else None
     metrics["macro_f1"] = float(table["f1"].mean())
     metrics["ece"] = expected_calibration_error(probabilities, labels)
@@ -240,10 +233,9 @@ def accuracy_by(factor: Any, correct: np.ndarray, bins: int | Sequence[float] = 
         edges = values.quantile(np.linspace(0, 1, bins + 1)).to_numpy()
         digits = 1 - math.floor(math.log10((edges[-1] - edges[0]) / bins))
         unit = 10.0 ** -max(0, digits)
-        edges = np.array(
-            [math.floor(edges[0] / unit), *np.round(edges[1:-1] / unit), math.ceil(edges[-1] / unit)]
-        )
-        values = _cut(values, edges * unit)
+        first, *between, last = edges / unit
+        edges = unit * np.array([math.floor(first), *np.round(between), math.ceil(last)])
+        values = _cut(values, edges)
     groups = values.cat.categories if hasattr(values, "cat") else sorted(values.dropna().unique())
     rows = [(str(group), (values == group).to_numpy()) for group in groups]
     rows.append(("missing", values.isna().to_numpy()))
