@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fer_lib.evaluation import logits
 from fer_lib.files import UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ def grad_cam(
 ) -> np.ndarray:
     """Where the network looks: Grad-CAM on the last feature maps before pooling.
 
-    The gradient of the log-probability of a class, averaged over each feature map, weights the maps;
+    The gradient of the score of a class before softmax, averaged over each feature map, weights the maps;
     their sum, cut off below zero, marks what speaks for the class. Augmentation and dropout are
     inactive. Every map is divided by its own maximum, so it shows where, not how much, and two maps
     cannot be compared in strength; a map without any positive evidence is zero throughout.
@@ -34,7 +35,7 @@ def grad_cam(
     Raises
     ------
     UsageError
-        If the model has no two-dimensional feature maps.
+        If the model has no two-dimensional feature maps, or does not end with softmax.
     """
     import keras
     import tensorflow as tf
@@ -49,19 +50,16 @@ def grad_cam(
         raise UsageError(
             f"{model.name}: no layer gives feature maps; attention needs a convolutional network"
         )
-    to_maps = keras.Model(model.inputs, [layers[-1].output, model.outputs[0]])
+    to_maps = keras.Model(model.inputs, [layers[-1].output, logits(model)])
     classes = None if class_index is None else np.broadcast_to(class_index, len(images))
     result = []
     for start in range(0, len(images), 64):
         batch = tf.convert_to_tensor(images[start : start + 64], tf.float32)
         with tf.GradientTape() as tape:
-            maps, probabilities = to_maps(batch, training=False)
-            if classes is None:
-                chosen = tf.reduce_max(probabilities, axis=1)
-            else:
-                chosen = tf.gather(probabilities, classes[start : start + 64], axis=1, batch_dims=1)
-            evidence = tf.math.log(tf.maximum(chosen, 1e-7))
-        weights = tf.reduce_mean(tape.gradient(evidence, maps), axis=(1, 2), keepdims=True)
+            maps, scores = to_maps(batch, training=False)
+            index = tf.argmax(scores, axis=1) if classes is None else classes[start : start + 64]
+            chosen = tf.gather(scores, index, axis=1, batch_dims=1)
+        weights = tf.reduce_mean(tape.gradient(chosen, maps), axis=(1, 2), keepdims=True)
         result.append(tf.nn.relu(tf.reduce_sum(weights * maps, axis=3)).numpy())
     heat = np.concatenate(result)
     peak = heat.max(axis=(1, 2), keepdims=True)

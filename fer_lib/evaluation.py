@@ -1,7 +1,7 @@
 """From predictions to numbers: every accuracy with an interval, and where the network looks.
 
 Shapes: `probabilities` (n, k) float, `labels` and `predictions` (n,) int in 0..k-1, and
-`confusion_matrix[true, predicted]`. Only `predict` needs TensorFlow.
+`confusion_matrix[true, predicted]`. `predict`, `logits` and `losses` need Keras.
 """
 
 import math
@@ -33,11 +33,70 @@ def predict(model: "keras.Model", images: np.ndarray, batch_size: int = 256) -> 
     return np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float32)
 
 
-def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+def logits(model: "keras.Model") -> Any:
+    """Return the scores (n, k) before softmax, as an output for a model of the same layers.
+
+    Raises
+    ------
+    UsageError
+        If the network does not end with softmax.
+    """
+    import keras
+
+    head = model.layers[-1]
+    if isinstance(head, keras.layers.Softmax):
+        return head.input
+    config = head.get_config()
+    if config.get("activation") != "softmax":
+        raise UsageError(
+            f"{model.name}: its last layer, {head.name}, is no softmax; end the network with "
+            'layers.Dense(classes, activation="softmax")'
+        )
+    linear = type(head).from_config(config | {"activation": "linear", "name": f"{head.name}_logits"})
+    scores = linear(head.input)
+    linear.set_weights(head.get_weights())
+    return scores
+
+
+def losses(model: "keras.Model", images: np.ndarray, labels: np.ndarray, batch_size: int = 256) -> np.ndarray:
+    """Cross-entropy of each image by the definition of training and validation: from the logits, not cut off.
+
+    A network that is sure and wrong gives the true class a probability that float32 rounds to nought, and
+    the logarithm of that says nothing. Keras takes the logits of a softmax output instead, and so do we.
+
+    Parameters
+    ----------
+    images : (n, height, width, 1), prepared to the input of the model.
+    labels : (n,) int
+
+    Returns
+    -------
+    (n,) float, not negative.
+
+    Raises
+    ------
+    UsageError
+        If the network does not end with softmax.
+    """
+    import keras
+
+    scores = keras.Model(model.inputs, logits(model)).predict(images, batch_size=batch_size, verbose=0)
+    scores = scores.astype(float) - scores.max(axis=1, keepdims=True)
+    return np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(labels)), labels]
+
+
+def evaluate(
+    probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str], losses: np.ndarray | None = None
+) -> dict[str, Any]:
     """All metrics of a test set as a flat dictionary, each a plain number, string or None.
 
     Precision, recall and F1 of a class are None where they are undefined (never predicted, never
     present); macro F1 and balanced accuracy leave such classes out.
+
+    Parameters
+    ----------
+    losses : (n,) float, of `losses`. Without them they are those of the probabilities, where one that float32
+        has rounded to nought counts as the smallest that it holds (a loss of 87.3).
 
     Returns
     -------
@@ -52,25 +111,20 @@ def evaluate(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[st
     """
     _check(probabilities, labels, len(classes))
     predictions = probabilities.argmax(axis=1)
-    hits = int(np.sum(predictions == labels))
-    low, high = wilson_interval(hits, len(labels))
-
-    chosen = np.asarray(probabilities, float)[np.arange(len(labels)), labels]
-    loss = -np.log(np.clip(chosen, 1e-7, 1))  # Keras' own epsilon, so that both give the same loss
-    margin = normal_quantile() * loss.std(ddof=1) / math.sqrt(len(loss))
-
-    metrics: dict[str, Any] = {"images": len(labels)}
-    metrics |= {"accuracy": hits / len(labels), "accuracy_low": low, "accuracy_high": high}
-    ends = {"loss_low": max(0.0, loss.mean() - margin), "loss_high": loss.mean() + margin}
-    metrics |= {name: float(value) for name, value in ({"loss": loss.mean()} | ends).items()}
+    if losses is None:
+        chosen = np.asarray(probabilities, float)[np.arange(len(labels)), labels]
+        losses = -np.log(np.maximum(chosen, np.finfo(np.float32).tiny))
+    loss = float(losses.mean())
+    margin = normal_quantile() * float(losses.std(ddof=1)) / math.sqrt(len(losses))
+    metrics: dict[str, Any] = {"images": len(labels)} | _accuracy(predictions == labels)
+    metrics |= {"loss": loss, "loss_low": max(0.0, loss - margin), "loss_high": loss + margin}
     counts = np.bincount(labels, minlength=len(classes))
     table = per_class(labels, predictions, classes).set_index("class")
     metrics["balanced_accuracy"] = float(table["recall"].mean())  # pandas leaves NaN out of means
     metrics["majority_class"] = classes[int(counts.argmax())]
     metrics["majority_accuracy"] = float(counts.max() / len(labels))
     for name in ("precision", "recall", "f1"):
-        for label in classes:
-            value = float(table.loc[label, name])
+        for label, value in table[name].items():
             metrics[f"{name}.{label}"] = value if math.isfinite(value) else None
     metrics["macro_f1"] = float(table["f1"].mean())
     metrics["ece"] = expected_calibration_error(probabilities, labels)
@@ -159,7 +213,8 @@ def accuracy_by(factor: Any, correct: np.ndarray, bins: int | Sequence[float] = 
     factor : (n,) numbers or names. Numbers with more distinct values than bins are put into groups;
         names, truth values and few numbers are groups of their own. Missing values form a last group.
     correct : (n,) bool
-    bins : number of equally filled groups, or their edges; values outside the edges are missing.
+    bins : number of equally filled groups, or their edges; values outside the edges are missing. A group
+        holds its upper edge, the first one both. Edges count as they are printed, to 15 significant digits.
 
     Returns
     -------
@@ -178,10 +233,9 @@ def accuracy_by(factor: Any, correct: np.ndarray, bins: int | Sequence[float] = 
         edges = values.quantile(np.linspace(0, 1, bins + 1)).to_numpy()
         digits = 1 - math.floor(math.log10((edges[-1] - edges[0]) / bins))
         unit = 10.0 ** -max(0, digits)
-        edges = np.array(
-            [math.floor(edges[0] / unit), *np.round(edges[1:-1] / unit), math.ceil(edges[-1] / unit)]
-        )
-        values = _cut(values, np.unique(edges * unit))
+        first, *between, last = edges / unit
+        edges = unit * np.array([math.floor(first), *np.round(between), math.ceil(last)])
+        values = _cut(values, edges)
     groups = values.cat.categories if hasattr(values, "cat") else sorted(values.dropna().unique())
     rows = [(str(group), (values == group).to_numpy()) for group in groups]
     rows.append(("missing", values.isna().to_numpy()))
@@ -197,8 +251,15 @@ def accuracy_by(factor: Any, correct: np.ndarray, bins: int | Sequence[float] = 
 def _cut(values: "pd.Series", edges: np.ndarray) -> "pd.Series":
     import pandas as pd
 
-    names = [f"{low + 0.0:g} to {high + 0.0:g}" for low, high in pairwise(edges)]
-    return pd.cut(values, edges, labels=names, include_lowest=True)
+    # -6 * 0.1 is -0.6000000000000001 in floating point: printed -0.6, it would not hold a value of -0.6.
+    names = list(dict.fromkeys(_printed(edge) for edge in edges))
+    groups = [f"{low} to {high}" for low, high in pairwise(names)]
+    values = values.astype(float).map(_printed, na_action="ignore").astype(float)
+    return pd.cut(values, [float(name) for name in names], labels=groups, include_lowest=True)
+
+
+def _printed(value: float) -> str:
+    return f"{value + 0.0:.15g}"  # nought without a sign
 
 
 FACTORS = ("yaw", "pitch", "age", "intensity", "mouth_open", "glasses", "hat", "hand", "beard", "light")
@@ -241,13 +302,13 @@ def with_and_without(correct: np.ndarray, twin: np.ndarray) -> dict[str, Any]:
 
 
 def predictions(faces: Any, probabilities: np.ndarray) -> "pd.DataFrame":
-    """Tabulate one row an image: name, true and predicted class, probability of each class (5 decimals)."""
+    """Tabulate one row an image: name, true and predicted class, probability of each class."""
     import pandas as pd
 
     classes = np.array(faces.classes)
     table = pd.DataFrame({"name": faces.names, "label": classes[faces.labels]})
     table["predicted"] = classes[probabilities.argmax(axis=1)]
-    return table.assign(**{name: probabilities[:, i].round(5) for i, name in enumerate(faces.classes)})
+    return table.assign(**{name: probabilities[:, i] for i, name in enumerate(faces.classes)})
 
 
 def _accuracy(correct: np.ndarray) -> dict[str, float]:

@@ -17,7 +17,8 @@ registered = keras.saving.register_keras_serializable("fer_lib")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras' batch normalisation of maps by TensorFlow's fused kernel: the same numbers, fewer passes.
 
-    It exists in training only: `fer_lib.checkpoints.save_model` writes Keras' own layer in its place.
+    But for the rounding of sums in float32, where now one and now the other is the more exact. It exists in
+    training only: `fer_lib.checkpoints.save_model` writes Keras' own layer in its place.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -32,6 +33,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             is_training=bool(training),
         )
         if training:
+            # The kernel gives the sample variance, over n - 1; Keras keeps that of the n values themselves.
+            n = tf.cast(tf.size(inputs) // inputs.shape[-1], variance.dtype)
+            variance *= tf.maximum(n - 1, 1) / n
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.momentum + batch * (1 - self.momentum))
         return normalised

@@ -204,7 +204,7 @@ def renew_model(*names: str) -> None:
     seeds = [
         {"seed": values["seed"]}
         | {key.removeprefix("test."): run.metrics[key] for key in OVER_SEEDS}
-        | {"val_accuracy": pd.read_csv(run.path / "history.csv")["val_accuracy"].round(4).tolist()}
+        | {"val_accuracy": pd.read_csv(run.path / "history.csv")["val_accuracy"].tolist()}
         for run, values in zip(found, settings, strict=True)
     ]
     content = {
@@ -213,7 +213,7 @@ def renew_model(*names: str) -> None:
         "parameters": {name: value for name, value in settings[0].items() if not name.endswith("data")},
         "metrics": {key: value for key, value in sorted(found[0].metrics.items()) if key not in PLACES},
         "seeds": seeds,
-        "minutes": round(found[0].require("training")["seconds"] / 60, 1),
+        "minutes": found[0].require("training")["seconds"] / 60,
         "machine": found[0].document["machine"] | {"threads": found[0].document.get("threads")},
     }
     write_json(path.with_suffix(".json"), content)

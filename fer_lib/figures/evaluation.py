@@ -129,7 +129,7 @@ def attention(
     Parameters
     ----------
     images : (m, height, width) grey levels.
-    maps : (m, rows, columns) in 0..1, from `evaluation.attention`; the brighter, the higher.
+    maps : (m, rows, columns) in 0..1, from `attention.grad_cam`; the brighter, the higher.
     labels : (m,) int
     probabilities : (m, k) float
     """

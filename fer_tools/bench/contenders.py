@@ -166,8 +166,25 @@ def plain_network(classes: int) -> Any:
     return keras.Sequential([*stack, layers.Dense(classes, activation="softmax")], name=PLAIN)
 
 
-def multiply_adds(model: Any) -> int:
-    """Count the multiply-adds of one image's forward pass in convolutions and dense layers.
+@dataclass(frozen=True)
+class Arithmetic:
+    """Multiply-adds of one image in convolutions and dense layers.
+
+    Attributes
+    ----------
+    forward : int
+        Of a prediction.
+    step : int
+        Of a training step: forward, the gradient of the weights, and that of the layer's input, each as much.
+        A layer with nothing to learn before it, such as the first, needs no gradient of its input.
+    """
+
+    forward: int
+    step: int
+
+
+def multiply_adds(model: Any) -> Arithmetic:
+    """Count the multiply-adds of one image in convolutions and dense layers.
 
     A kernel is applied once at every place of its output, at the border as anywhere else. What has no
     weights (augmentation, pooling, fixed filters) and normalisation are not counted.
@@ -179,13 +196,16 @@ def multiply_adds(model: Any) -> int:
     """
     import keras
 
-    total = 0
+    forward = step = 0
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
-            total += math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
+            once = math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
+            learnt_before = keras.Model(model.inputs, layer.input).trainable_weights
+            forward += once
+            step += (3 if learnt_before else 2) * once
         elif any(len(weight.shape) > 1 for weight in layer.weights):
             raise UsageError(
                 f"layer {layer.name!r}: multiply-adds of {type(layer).__name__} are not counted; "
                 "add it to fer_tools.bench.contenders.multiply_adds"
             )
-    return total
+    return Arithmetic(forward, step)

@@ -92,10 +92,12 @@ def _serve(pipe: Any, way: Way, size: Size, folder: Path) -> None:
 
 
 def _facts(model: Any) -> dict[str, Any]:
+    arithmetic = multiply_adds(model)
     return {
         "input": "x".join(map(str, model.input_shape[1:])),
         "parameters": model.count_params(),
-        "multiply_adds": multiply_adds(model),
+        "multiply_adds": arithmetic.forward,
+        "step_multiply_adds": arithmetic.step,
         "settings": {name: os.environ.get(name) for name in OUR_SETTINGS},
     }
 

@@ -10,8 +10,6 @@ import numpy as np
 from fer_lib.files import columns
 from fer_tools.bench.contenders import COMPARED, PLAIN, PREDICTIONS, SGEMM, Way
 
-TRAINING_COST = 3  # forward passes in a step: forward, and gradients of activations and of weights
-
 
 def per_round(samples: Sequence[np.ndarray]) -> np.ndarray:
     """Return wall and CPU seconds of each round, (rounds, 2): the median of its calls."""
@@ -50,9 +48,9 @@ def summarise(
 ) -> dict[str, Any]:
     """Turn samples into ratios, milliseconds, and shares of the rate of sgemm.
 
-    Arithmetic is two operations a multiply-add, a training step counted as three forward passes. The share
-    by wall time is of all threads' sgemm; the share by CPU time is of one thread's, and is the one that
-    other load on the machine leaves alone.
+    Arithmetic is two operations a multiply-add, of which `contenders.multiply_adds` counts those of a forward
+    pass and of a training step. The share by wall time is of all threads' sgemm; the share by CPU time is of
+    one thread's, and is the one that other load on the machine leaves alone.
     """
     one, every = (2 * matrix**3 / per_round(samples[way.name, "sgemm"]) for way in SGEMM)  # per second
     limit = np.stack([every[:, 0], one[:, 1]], axis=1)
@@ -64,8 +62,8 @@ def summarise(
             if command not in ("train", "evaluate"):
                 entry[command] = _medians(1000 * seconds, "ms")
             else:
-                passes = TRAINING_COST if command == "train" else 1
-                operations = 2 * passes * entry["multiply_adds"] * images
+                counted = "step_multiply_adds" if command == "train" else "multiply_adds"
+                operations = 2 * entry[counted] * images
                 entry[command] = _medians(1000 * seconds / images, "ms")
                 entry[command] |= _medians(operations / seconds / limit, "share")
                 entry[command]["gflops"] = operations / images / 1e6 / entry[command]["wall_ms"]
@@ -115,8 +113,9 @@ def _tables(document: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], list[tu
          f"{way['peak_memory'] / 2**20:,.0f} MB")
         for name, way in ways
     ]  # fmt: skip
-    yield ("share of sgemm's rate", "multiply-adds", "GFLOP/s", *times[:2], "GFLOP/s", *times[2:4]), [
-        (name, f"{way['multiply_adds']:,}", *(
+    counted = ("multiply-adds", "of a step")
+    yield ("share of sgemm's rate", *counted, "GFLOP/s", *times[:2], "GFLOP/s", *times[2:4]), [
+        (name, f"{way['multiply_adds']:,}", f"{way['step_multiply_adds']:,}", *(
             cell for of in (way["train"], way["evaluate"])
             for cell in (f"{of['gflops']:.1f}", f"{of['wall_share']:.0%}", f"{of['cpu_share']:.0%}")
         ))

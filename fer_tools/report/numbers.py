@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from fer_lib.files import UsageError, printable
@@ -134,7 +135,8 @@ def columns(table: Mapping[str, Sequence], fmt: str = "") -> list[dict[str, Any]
     table : dict
         "header": (k,) str, "rows": (n, k) str.
     fmt : str
-        Format of the numbers that are not whole, as in `number`.
+        Format of the numbers, as in `number`. Counts are shown as they are: columns of whole numbers, but
+        for those of 0.0 and 1.0 alone, which are shares.
 
     Returns
     -------
@@ -155,6 +157,7 @@ def columns(table: Mapping[str, Sequence], fmt: str = "") -> list[dict[str, Any]
 
 def _column(title: str, texts: list[str], fmt: str, ends: list[list[str]]) -> dict[str, Any]:
     numeric = bool(texts) and all(not text or _CELL.fullmatch(text) for text in texts)
+    fmt = _format([*texts, *chain(*ends)], fmt) if numeric else fmt
     cells = [_cell(text, fmt) if numeric else _WORDS.get(text, text) for text in texts]
     if numeric and ends:
         cells = [
@@ -165,8 +168,29 @@ def _column(title: str, texts: list[str], fmt: str, ends: list[list[str]]) -> di
     return {"title": title[:1].upper() + title[1:], "cells": cells, "numeric": numeric}
 
 
+def _format(texts: Sequence[str], fmt: str) -> str:
+    """Return the one format of a column and the ends of its intervals; none suits counts.
+
+    So 1.0 is "100.0%" where 0.992 is "99.2%". A column of whole numbers may be of counts, or of shares that
+    happen to be all or nothing: these are written with a point, and never beyond one. What has been rounded
+    for its readers, all cells to as many decimals, is not rounded again.
+    """
+    values = [value for text in texts if math.isfinite(value := _value(text))]
+    whole = all(value % 1 == 0 for value in values)
+    if fmt:
+        shares = any("." in text for text in texts) and all(abs(value) <= 1 for value in values)
+        return "" if whole and not shares else fmt
+    decimals = {len(text.partition(".")[2]) for text in texts if text}
+    return f",.{decimals.pop()}f" if not whole and decimals <= {1, 2, 3} and len(decimals) == 1 else ""
+
+
+def _value(text: str) -> float:
+    """Return the number that a cell holds; infinity where it holds none, or one with its unit."""
+    return float(text.replace(",", "")) if _CELL.fullmatch(text) and not text.endswith("%") else math.inf
+
+
 def _cell(text: str, fmt: str) -> str:
-    value = float(text.replace(",", "")) if _CELL.fullmatch(text) and not text.endswith("%") else math.inf
+    value = _value(text)
     if not math.isfinite(value):
         return _WORDS.get(text, text)
-    return number(value, fmt if value % 1 else "" if "." in text else ",")
+    return number(value, fmt or ("" if value % 1 or "." in text else ","))

@@ -1,13 +1,19 @@
+import csv
 import json
 import math
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from fer_lib import attention, evaluation, statistics
+from fer_lib import attention, evaluation, models, statistics, training
 from fer_lib.files import UsageError
 from fer_tools import assignment
+from fer_tools.report import numbers
 
 CLASSES = ("neutral", "happy", "surprise")
 
@@ -70,6 +76,55 @@ def test_metrics_by_hand():
     json.dumps(metrics, allow_nan=False)  # plain values only
 
 
+SURE = {"dense": ("softmax", None), "activation": (None, "Activation"), "softmax": (None, "Softmax")}
+
+
+@pytest.mark.parametrize("end", SURE)
+@pytest.mark.parametrize("steepness", [1.0, 10.0, 300.0])
+def test_the_loss_is_that_of_keras_however_sure_the_network(end, steepness):
+    """Against scipy in float64, and against the evaluation of a compiled model: validation in training."""
+    keras = pytest.importorskip("keras")
+    special = pytest.importorskip("scipy.special")
+    rng = np.random.default_rng(0)
+    activation, last = SURE[end]
+    inputs = keras.Input((2, 2, 1))
+    x = keras.layers.Dense(3, activation=activation, name="head")(keras.layers.Flatten()(inputs))
+    if last:
+        x = keras.layers.Activation("softmax")(x) if last == "Activation" else keras.layers.Softmax()(x)
+    model = training.compile_model(keras.Model(inputs, x))
+    weights = steepness * rng.standard_normal((4, 3)).astype(np.float32)
+    model.get_layer("head").set_weights([weights, np.zeros(3, np.float32)])
+    images, labels = rng.standard_normal((300, 2, 2, 1)).astype(np.float32), rng.integers(0, 3, 300)
+
+    probabilities = evaluation.predict(model, images)
+    assert (probabilities[np.arange(300), labels].min() == 0) == (steepness == 300)
+    exact = -special.log_softmax(images.reshape(300, 4).astype(float) @ weights, axis=1)[
+        np.arange(300), labels
+    ]
+    found = evaluation.losses(model, images, labels)
+    np.testing.assert_allclose(found, exact, rtol=1e-5, atol=2e-5 * steepness)
+    said = model.evaluate(images, np.eye(3)[labels], verbose=0, return_dict=True)
+    metrics = evaluation.evaluate(probabilities, labels, CLASSES, found)
+    assert metrics["loss"] == pytest.approx(said["cross_entropy"], rel=1e-5)
+    assert metrics["loss"] == pytest.approx(exact.mean(), rel=1e-5)
+    margin = 1.959964 * exact.std(ddof=1) / math.sqrt(300)
+    assert metrics["loss_high"] == pytest.approx(exact.mean() + margin, rel=1e-4)
+    training.check_evaluation(model, images, labels, metrics)
+    json.dumps(metrics, allow_nan=False)
+    if steepness < 300:  # so far float32 tells the same by its probabilities
+        assert evaluation.evaluate(probabilities, labels, CLASSES)["loss"] == pytest.approx(
+            exact.mean(), rel=1e-4
+        )
+    assert math.isfinite(evaluation.evaluate(probabilities, labels, CLASSES)["loss"])
+
+
+def test_a_network_that_does_not_end_with_softmax_is_named():
+    keras = pytest.importorskip("keras")
+    layers = [keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2, name="end")]
+    with pytest.raises(UsageError, match="its last layer, end, is no softmax"):
+        evaluation.losses(keras.Sequential(layers, name="odd"), np.zeros((2, 8, 8, 1)), np.zeros(2, int))
+
+
 def test_loss_interval_covers_the_mean_it_estimates():
     rng = np.random.default_rng(0)
     labels = np.zeros(20_000, int)
@@ -112,6 +167,29 @@ def test_intervals_of_each_class_hold_their_value(random_case):
         assert (table[f"{key}_low"] < table[key]).all() and (table[key] < table[f"{key}_high"]).all()
     both = 2 * table["precision"] * table["recall"] / (table["precision"] + table["recall"])
     np.testing.assert_allclose(table["f1"], both)
+
+
+def test_tables_of_a_run_are_rounded_once_when_they_are_read(tmp_path):
+    """From counts to the report, by way of the CSV file, as exact fractions are rounded."""
+    wrong = 0
+    for n in range(400, 2400):
+        hits = -(-n * 83345 // 100000)  # to four digits 0.8335, and 83.4 % if rounded again
+        table = evaluation.per_class(np.zeros(n, int), np.repeat([0, 1], [hits, n - hits]), ("a", "b"))
+        header, *rows = csv.reader(table.to_csv(index=False, lineterminator="\n").splitlines())
+        shown = {c["title"]: c["cells"][0] for c in numbers.columns({"header": header, "rows": rows}, ".1%")}
+        exact = Fraction(100 * hits, n), Fraction(200 * hits, n + hits)
+        said = [f"{Decimal(x.numerator) / Decimal(x.denominator):.1f}%" for x in exact]
+        assert [shown[name].split("\u00a0")[0] for name in ("Recall", "F1")] == said
+        wrong += f"{round(hits / n, 4):.1%}" != said[0]
+    assert wrong > 100  # the test sees what it is about
+
+    faces = SimpleNamespace(classes=CLASSES, names=np.arange(500), labels=np.zeros(500, int))
+    probabilities = np.random.default_rng(0).dirichlet([0.1, 0.1, 0.1], 500).astype(np.float32)
+    evaluation.predictions(faces, probabilities).to_csv(tmp_path / "a.csv", index=False)
+    np.testing.assert_array_equal(
+        np.loadtxt(tmp_path / "a.csv", np.float32, delimiter=",", skiprows=1, usecols=(3, 4, 5)),
+        probabilities,
+    )
 
 
 def test_interval_of_f1_covers_it():
@@ -198,6 +276,32 @@ def test_accuracy_by_equally_filled_groups_loses_nobody():
     assert len(evaluation.accuracy_by(pd.Series([1, 2, 2, 1]), np.ones(4))) == 2
     with pytest.raises(UsageError, match="one each"):
         evaluation.accuracy_by([1, 2], np.ones(3))
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 2, 3, 6])
+def test_a_value_equal_to_a_printed_edge_is_in_the_group_that_ends_there(decimals):
+    """Against exact decimal arithmetic on what is printed."""
+    rng = np.random.default_rng(decimals)
+    values = [Decimal(int(i)).scaleb(-decimals) for i in rng.integers(-40, 40, 400)]
+    tenth = 10.0**-decimals
+    given = {"number": 4, "edges": [-40 * tenth, -6 * tenth, 3 * tenth, 7 * tenth, 40 * tenth]}
+    for bins in given.values():
+        groups = evaluation.accuracy_by([float(value) for value in values], np.ones(400), bins)["group"]
+        table = evaluation.accuracy_by([float(value) for value in values], np.ones(400), bins)
+        ends = [tuple(map(Decimal, group.split(" to "))) for group in groups]
+        assert len(ends) == 4 and all(a[1] == b[0] for a, b in pairwise(ends))
+        expected = [sum(low < value <= high for value in values) for low, high in ends]
+        expected[0] += sum(value == ends[0][0] for value in values)
+        assert table["count"].tolist() == expected and sum(expected) == 400
+
+
+def test_edges_that_are_far_from_nought_or_from_data_are_printed_in_full():
+    values = 1e7 + np.arange(100) / 8
+    table = evaluation.accuracy_by(values, np.ones(100), 4)
+    assert table["count"].sum() == 100 and table["group"][0].startswith("10000000 to 10000003")
+    edges = np.quantile(np.random.default_rng(0).random(1000), [0, 0.3, 1])  # 17 digits: nobody is lost
+    table = evaluation.accuracy_by(np.random.default_rng(0).random(1000), np.ones(1000), edges)
+    assert table["count"].tolist() == [300, 700]
 
 
 METRICS = {
@@ -294,6 +398,23 @@ def test_attention_finds_a_planted_patch(patch_finder):
     for heat, row, column in zip(maps, rows, columns, strict=True):
         inside = heat[row : row + 8, column : column + 8].sum()
         assert inside == pytest.approx(heat.sum())  # all of it, and not flipped
+
+
+def test_attention_is_that_of_the_score_before_softmax():
+    """Where maps go through their averages into one dense layer, it has a closed form (section 3.1)."""
+    keras = pytest.importorskip("keras")
+    keras.utils.set_random_seed(0)
+    model = models.build("optimized_model")
+    head = model.get_layer("dense")
+    head.set_weights([3 * weight for weight in head.get_weights()])
+    images = np.random.default_rng(0).uniform(0, 255, (5, 48, 48, 1)).astype(np.float32)
+    last = model.get_layer("global_average_pooling").input
+    maps = np.asarray(keras.Model(model.inputs, last)(images), float)
+    for i in range(3):
+        expected = np.maximum(maps @ head.get_weights()[0][:, i], 0)
+        peak = expected.max((1, 2), keepdims=True)
+        expected = np.divide(expected, peak, out=np.zeros_like(expected), where=peak > 0)
+        np.testing.assert_allclose(attention.grad_cam(model, images, i), expected, atol=1e-4)
 
 
 def test_attention_of_the_other_class_avoids_the_patch(patch_finder):

@@ -41,11 +41,52 @@ def test_batch_normalisation_gives_the_numbers_of_keras(maps):
         results.append([trained, *gradients, layer.moving_mean])
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(np.array(a), np.array(b), rtol=2e-3, atol=2e-3)
-    # The one difference: n - 1 in place of n under the moving variance, 384 values a channel here.
-    np.testing.assert_allclose(ours.moving_variance, theirs.moving_variance, rtol=4e-3)
+    np.testing.assert_allclose(ours.moving_variance, theirs.moving_variance, rtol=1e-5)
     assert not np.allclose(ours.moving_variance, 1)
-    theirs.moving_variance.assign(ours.moving_variance)
     np.testing.assert_allclose(ours(maps), theirs(maps), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(64, 1, 1, 3), (1, 2, 1, 3), (1, 1, 1, 3), (32, 16, 16, 3)])
+@pytest.mark.parametrize("contrast", [1, 0.01, 0.001])
+def test_moving_statistics_are_those_of_keras_and_of_float64(shape, contrast):
+    """After two batches, of few values and of many, with means of up to a thousand times the spread."""
+    import keras
+
+    rng = np.random.default_rng(0)
+    batches = [(4 + 4 * contrast * rng.standard_normal(shape)).astype(np.float32) for _ in range(2)]
+    ours, theirs = BatchNormalization(momentum=0.6), keras.layers.BatchNormalization(momentum=0.6)
+    mean, variance = np.zeros(3), np.ones(3)
+    for batch in batches:
+        for layer in (ours, theirs):
+            layer(batch, training=True)
+        mean = 0.6 * mean + 0.4 * batch.mean((0, 1, 2), float)
+        variance = 0.6 * variance + 0.4 * batch.astype(float).var((0, 1, 2))
+    for moving, exact in (("moving_mean", mean), ("moving_variance", variance)):
+        a, b = (np.array(getattr(layer, moving), float) for layer in (ours, theirs))
+        np.testing.assert_allclose(a, b, rtol=2e-5)
+        np.testing.assert_allclose(a, exact, rtol=2e-5)
+
+
+@pytest.mark.parametrize("contrast", [1, 0.01, 0.001])
+def test_statistics_taken_anew_are_exact_at_low_contrast(contrast):
+    import keras
+
+    from fer_lib.batch_norm import BatchNormStatistics
+
+    inputs = keras.Input((16, 16, 2))
+    x = keras.layers.BatchNormalization(name="maps")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(inputs + 0 * x)
+    model = keras.Model(inputs, keras.layers.BatchNormalization(name="values")(x))
+    images = np.random.default_rng(0).standard_normal((300, 16, 16, 2))  # more than one part
+    images = (4 + 4 * contrast * images).astype(np.float32)
+    BatchNormStatistics(model, images).renew()
+    exact = images.astype(float)
+    for name, values in (("maps", exact.reshape(-1, 2)), ("values", exact.mean((1, 2)))):
+        layer = model.get_layer(name)
+        np.testing.assert_allclose(np.array(layer.moving_mean), values.mean(0), rtol=1e-5)
+        # Averages over 256 places differ by a 16th of the contrast; float32 holds them to 6e-8.
+        spread = np.sqrt(values.var(0))
+        np.testing.assert_allclose(np.sqrt(np.array(layer.moving_variance)), spread, rtol=1e-4, atol=5e-7)
 
 
 @pytest.mark.parametrize("name", ["basic_model", "optimized_model", "sim2real_model"])

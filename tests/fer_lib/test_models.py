@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fer_lib import models
+from fer_lib import evaluation, models
 from fer_lib.files import UsageError
 
 TABLE = [
@@ -165,6 +165,17 @@ def test_augmentation_changes_training_images_and_keeps_their_range():
     np.testing.assert_array_equal(preview, preview_of(5, seed=0))
     still = preview_of(1, rotation=0, zoom=0, seed=0)[:, 0]
     np.testing.assert_allclose(still[:, :, :20].mean((1, 2)) + still[:, :, 28:].mean((1, 2)), 220, atol=0.1)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_every_network_has_scores_before_softmax(name):
+    import keras
+
+    model, size = models.build(name, classes=4), models.image_size(name)
+    images = np.random.default_rng(0).uniform(0, 255, (3, size, size, 1)).astype(np.float32)
+    scores = np.asarray(keras.Model(model.inputs, evaluation.logits(model)).predict(images, verbose=0), float)
+    expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model(images, training=False), expected, rtol=1e-4)
 
 
 def test_options_of_other_networks_are_known():

@@ -92,6 +92,30 @@ def test_a_run_fills_its_directory(pair):
     assert {edge.state for edge in check.edges(run)} == {"ok"}
 
 
+def test_a_network_that_is_sure_and_wrong_gets_a_report(tmp_path, face_folder):
+    """Of all faces it is sure that they are of one class: to the others it gives probabilities of nought."""
+    import keras
+
+    from fer_lib.data import load, picture
+    from fer_tools.model_files import loading
+
+    given = (*SMALL, "-p", "model=optimized_model", "-p", "learning_rate=0.3", "-p", "epochs=1")
+    given += ("-p", "recalibration_images=0", "-p", "weight_average=0")
+    done = fer(tmp_path, "run", "--data", face_folder, *given, "--report")
+    assert done.returncode == 0, done.stderr
+    run = Run(Path(done.stdout.splitlines()[0]))
+    faces = load.load_test(str(face_folder), run.parameters("training").classes)
+    model = loading.load(run.model_path)
+    images = picture.network_input(faces.images, 48)
+    chosen = model.predict(images, verbose=0)[range(len(images)), faces.labels]
+    assert chosen.min() == 0
+    model.compile(loss=keras.losses.CategoricalCrossentropy())
+    loss = model.evaluate(images, keras.utils.to_categorical(faces.labels, 3), verbose=0)
+    assert run.metrics["test.loss"] == pytest.approx(loss, rel=1e-4) and loss > 100
+    shown = (run.path / "report.tex").read_text(encoding="utf-8")
+    assert r"& {}100.0\%~(" in shown and r"& {}0.0\%~(0.0--" in shown
+
+
 def test_each_stage_writes_the_metrics_of_its_own(pair):
     prefixes = {prefix for stage in stages.REQUIRED for prefix in stages.STAGES[stage].prefixes}
     assert {key.partition(".")[0] + "." for key in pair.whole.metrics} == prefixes

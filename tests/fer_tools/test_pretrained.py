@@ -22,6 +22,16 @@ def test_the_committed_card_and_curve_are_what_is_made(facts, tmp_path):
     assert (tmp_path / f"{path.stem}.svg").read_bytes() == path.with_suffix(".svg").read_bytes()
 
 
+def test_the_curve_shows_validation_accuracy_and_nothing_else(facts):
+    """What others measured on test images is not comparable: no line and no word of it."""
+    facts["seeds"][0]["val_accuracy"][-1] = 0.87349  # 87.3 %, and 87.4 % if rounded twice
+    (ax,) = pretrained.curve(facts).axes
+    drawn = [list(line.get_ydata()) for line in ax.lines]
+    measured = [row["val_accuracy"] for row in facts["seeds"]]
+    assert sorted(drawn) == sorted(measured) and ax.get_ylabel() == "validation accuracy"
+    assert [text.get_text() for text in ax.texts if text.get_text()] == ["87.3 %"]
+
+
 def test_the_card_names_what_exists(facts):
     names = re.findall(r"`(fer_lib[\w.]*)`", pretrained.card(facts))
     assert names

@@ -16,6 +16,7 @@ from base64 import b64encode
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from synthetic import FIGURES, HOSTILE, MODEL, NAME, synthetic_metrics, synthetic_run, write_json
 
@@ -334,13 +335,51 @@ def test_the_columns_of_a_table() -> None:
     assert [title for title, column in shown.items() if column["numeric"]] == ["Hits", "Rate", "Share"]
     assert {title: column["cells"] for title, column in shown.items()} == {
         "Class": ["a", "b", "7"],
-        "Hits": ["71%\u00a0(60–)", "", "90%\u00a0(80–1)"],
-        "Rate": ["0%", "12,345", "−250%"],
+        "Hits": ["71%\u00a0(60–)", "", "90%\u00a0(80–100%)"],
+        "Rate": ["0%", "1234500%", "−250%"],
         "B low": ["x", "", ""],
         "Share": ["50%", "1,234", "1e999"],
         "Ok": ["yes", "no", ""],
     }
     assert not numbers.columns({"header": ["a"], "rows": []})[0]["numeric"]
+
+
+def test_a_share_of_all_or_nothing_is_shown_as_others_of_its_column() -> None:
+    """Tables as pandas writes them; what is to be read is Python's own formatting of the numbers."""
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    drawn = np.round(rng.uniform(0, 1, (40, 3)), 4)
+    drawn[rng.random((40, 3)) < 0.4] = 1.0
+    drawn[rng.random((40, 3)) < 0.3] = 0.0
+    drawn[0] = 1.0, 0.992, 1.0
+    drawn[1] = 0.0, 0.0, 0.008
+    frame = pd.DataFrame(drawn, columns=["recall", "recall_low", "recall_high"])
+    frame["none_right"], frame["all_right"] = 0.0, 1.0
+    frame["images"], frame["often"] = 500, 500.0  # a count is a count, also if pandas has made it a float
+    frame["one_image"] = 1
+    header, *rows = csv.reader(frame.to_csv(index=False, lineterminator="\n").splitlines())
+    shown = {
+        column["title"]: column["cells"]
+        for column in numbers.columns({"header": header, "rows": rows}, ".1%")
+    }
+    assert shown["Recall"] == [f"{a:.1%}\u00a0({100 * b:.1f}–{c:.1%})" for a, b, c in drawn]
+    assert shown["Recall"][:2] == ["100.0%\u00a0(99.2–100.0%)", "0.0%\u00a0(0.0–0.8%)"]
+    assert {title: set(cells) for title, cells in shown.items() if title != "Recall"} == {
+        "None right": {"0.0%"}, "All right": {"100.0%"},
+        "Images": {"500"}, "Often": {"500"}, "One image": {"1"},
+    }  # fmt: skip
+
+
+def test_what_was_rounded_for_readers_is_not_rounded_again() -> None:
+    """A tenth is shown as it is written, be it 10.0 or 1234.5; what was not rounded has four digits."""
+    rows = [["10.0", "0.123456", "10.0%"], ["9.8", "1.0", "9.8%"], ["-1234.5", "", ""]]
+    shown = numbers.columns({"header": ["minutes", "long", "share"], "rows": rows})
+    assert [column["cells"] for column in shown] == [
+        ["10.0", "9.8", "−1,234.5"],
+        ["0.1235", "1", ""],
+        ["10.0%", "9.8%", ""],
+    ]
 
 
 @pytest.mark.parametrize(
