@@ -30,7 +30,7 @@ class KernelDied(UsageError):
     """A kernel ended before its notebook: killed, or out of memory."""
 
 
-def start(preset: str, given: dict[str, Any], reuse: bool = False) -> Run:
+def start(preset: str, given: dict[str, Any], reuse: bool = False, drawn: bool = True) -> Run:
     """Make a run with resolved parameters, or find the newest that has the same.
 
     Parameters
@@ -41,6 +41,8 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False) -> Run:
         Parameters that differ from the preset's.
     reuse : bool
         Take the newest run with equal parameters, if there is one, instead of a new one.
+    drawn : bool
+        As in `check_data`.
 
     Raises
     ------
@@ -48,7 +50,7 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False) -> Run:
         At a parameter that is not allowed, or data that cannot work, before anything is written.
     """
     resolved, threads = checking.resolve(preset, given), _threads()
-    check_data(resolved)
+    check_data(resolved, drawn)
     if reuse:
         for run, document in find.all_runs():
             if document["parameters"] == resolved:
