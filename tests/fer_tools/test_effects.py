@@ -262,6 +262,16 @@ def test_where_effects_add_up_an_interaction_is_seldom_found():
     assert told <= 9
 
 
+def test_what_seeds_do_to_all_cells_hides_no_interaction():
+    """The same numbers with large effects of seeds: the sentence is the same."""
+    cells = [(x, y) for x in (0, 1, 2) for y in (0, 1)]
+    calm, wild = (study(cells, range(3), by_seed=by, rng=np.random.default_rng(6)) for by in (0, 0.3))
+    for table in (calm, wild):
+        table["val_accuracy"] += 0.08 * ((table["x"] == 2) & (table["y"] == 1))
+    said = {effects.interaction(table, "x", "y")["interaction_sentence"] for table in (calm, wild)}
+    assert len(said) == 1 and "does depends on" in said.pop()
+
+
 def test_facts_and_ranking(table):
     table = table.assign(parameters=118_531, seconds=90.0)
     facts = effects.facts(table)
