@@ -188,9 +188,9 @@ def renew_model(*names: str) -> None:
     """
     import pandas as pd
 
-    from fer_lib import checkpoints, layers
+    from fer_lib import checkpoints
     from fer_lib.figures import style
-    from fer_tools.model_files import loading
+    from fer_tools.model_files import export, loading
 
     found = [find.open_run(name) for name in names]
     settings = [checking.plain(run.parameters("training")) for run in found]
@@ -200,7 +200,7 @@ def renew_model(*names: str) -> None:
         for stage in REQUIRED:
             _up_to_date(run, stage)
     path = pretrained.path(settings[0]["model"])
-    checkpoints.save_model(layers.without_augmentation(loading.load(found[0].model_path)), path)
+    checkpoints.save_model(export.without_augmentation(loading.load(found[0].model_path)), path)
     seeds = [
         {"seed": values["seed"]}
         | {key.removeprefix("test."): run.metrics[key] for key in OVER_SEEDS}

@@ -1,6 +1,7 @@
 """What the parameters of a study did, whether chance could have done the same, and both in words."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 LARGEST_TABLE = 64 * MEGABYTE  # 100,000 points have 30
 COLUMNS = ("base", "state", "best_epoch", "onset_epoch", "val_accuracy", "val_loss", "parameters", "seconds")
 LARGER, WITHIN = "larger than seed-to-seed variation", "indistinguishable from seed-to-seed variation"
+ONE_SEED, UNTOLD = "one seed: cannot be told from chance", "no seed in common: cannot be told from chance"
 
 
 def table(name: str) -> "pd.DataFrame":
@@ -64,7 +66,23 @@ def facts(table: "pd.DataFrame") -> dict[str, Any]:
         "hours": float(table["seconds"].sum() / 3600),
         "base_accuracy": float(base.mean()) if len(base) else None,
         "base_spread": float(base.std()) if len(base) > 1 else None,
+        "blocks_sentence": blocks_sentence(table),
     }
+
+
+def blocks_sentence(table: "pd.DataFrame") -> str:
+    """Return, for a report, whether every point is done with every seed, and what is made of it."""
+    rows = done(table)
+    seeds, points = rows["seed"].nunique(), _points(rows)
+    fewer = int((rows.groupby(points)["seed"].nunique() < seeds).sum()) if len(rows) else 0
+    if seeds < 2:
+        return "No point is done with several seeds."
+    if not fewer:
+        return "Every point is done with every seed."
+    return (
+        f"{fewer} of {points.nunique()} points {'lacks' if fewer == 1 else 'lack'} a seed that others have: "
+        "differences are adjusted for it by least squares, means in figures and in the ranking are not."
+    )
 
 
 def done(table: "pd.DataFrame") -> "pd.DataFrame":
@@ -108,22 +126,25 @@ def ordered(values: "pd.Series") -> list[Any]:
     return sorted(different, key=lambda v: (v is None, isinstance(v, str), v if v is not None else 0))
 
 
-def grouped(table: "pd.DataFrame", name: str) -> list[tuple[Any, np.ndarray]]:
-    """Return each value of a parameter, in order, and the accuracies (seeds,) of its rows of `alone`."""
+def grouped(table: "pd.DataFrame", name: str) -> list[tuple[Any, "pd.Series"]]:
+    """Return each value of a parameter, in order, and the accuracies of its rows of `alone`."""
     rows = alone(table, name)
-    texts, accuracies = rows[name].map(str).to_numpy(), rows["val_accuracy"].to_numpy(float)
-    return [(value, accuracies[texts == str(value)]) for value in ordered(rows[name])]
+    texts = rows[name].map(str)
+    return [(value, rows.loc[texts == str(value), "val_accuracy"]) for value in ordered(rows[name])]
 
 
 def what_mattered(table: "pd.DataFrame") -> "pd.DataFrame":
     """Rank the varied parameters by what they did to validation accuracy, measured against chance.
 
-    For each, the rows of `alone` are grouped by its value. The difference between the best and the worst mean
-    is compared with the standard deviation over seeds: how often would k means of as many seeds lie as far
-    apart if the parameter did nothing? That is Tukey's studentised range, simulated here for groups of
-    unequal size. The deviation is taken to be the same at all points and is pooled over them, for a few seeds
-    of one point say little. Parameters are tested together, so one "matters" only below 0.05 divided by their
-    number (Bonferroni).
+    A seed draws the sample, the validation images, the first weights and the order for all points alike: it
+    is a block. So an accuracy is taken as the sum of what its point and what its seed does, fitted by least
+    squares to all points (a two-way analysis of variance without interaction; with two values and all seeds,
+    a parameter's difference is that of pairs). For each parameter the rows of `alone` are grouped by its
+    value, and the difference between the best and the worst mean is compared with the scatter that is left:
+    how often would k such means lie as far apart if the parameter did nothing? That is Tukey's studentised
+    range, simulated here, for seeds may be missing. The scatter is taken to be the same at all points and is
+    pooled over them, for a few seeds of one point say little. Parameters are tested together, so one
+    "matters" only below 0.05 divided by their number (Bonferroni).
 
     Parameters
     ----------
@@ -133,17 +154,19 @@ def what_mattered(table: "pd.DataFrame") -> "pd.DataFrame":
     Returns
     -------
     pandas.DataFrame
-        parameter, values (how many), best, worst, difference (of mean accuracies), spread (standard deviation
-        over seeds), p, verdict; the largest difference first.
+        parameter, values (how many), best, worst, difference (of mean accuracies, adjusted for seeds that
+        some points lack), spread (standard deviation of a run that neither point nor seed explains), p,
+        verdict; the largest difference first.
 
-    Source: Tukey (1949), Comparing individual means in the analysis of variance, Biometrics 5(2).
+    Source: Tukey (1949), Comparing individual means in the analysis of variance, Biometrics 5(2);
+    Fisher (1935), The Design of Experiments, on blocks.
     """
     import pandas as pd
 
+    blocks = Blocks.of(table)
     groups = {name: grouped(table, name) for name in varied(table)}
-    spread = _over_seeds(table)
     found = [
-        {"parameter": k} | tested_difference(each, *spread) for k, each in groups.items() if len(each) > 1
+        {"parameter": k} | tested_difference(each, blocks) for k, each in groups.items() if len(each) > 1
     ]
     columns = ["parameter", "values", "best", "worst", "difference", "spread", "p", "verdict"]
     ranked = pd.DataFrame(found, columns=columns).sort_values(
@@ -151,39 +174,94 @@ def what_mattered(table: "pd.DataFrame") -> "pd.DataFrame":
     )
     matters = ranked["p"] < 0.05 / max(len(ranked), 1)
     ranked["verdict"] = np.where(matters, f"matters: {LARGER}", WITHIN)
-    ranked.loc[ranked["p"].isna(), "verdict"] = "one seed: cannot be told from chance"
+    ranked.loc[ranked["p"].isna(), "verdict"] = UNTOLD if blocks.degrees else ONE_SEED
     return ranked
 
 
-def _over_seeds(table: "pd.DataFrame") -> tuple[float, int]:
-    """Return the standard deviation over seeds, pooled over all points, and its degrees of freedom."""
-    rows = done(table)
-    points = rows.groupby([rows[name].map(str) for name in varied(table)])["val_accuracy"]
-    degrees = len(rows) - points.ngroups
-    squares = ((rows["val_accuracy"] - points.transform("mean")) ** 2).sum()
-    return (float(np.sqrt(squares / degrees)) if degrees else np.nan), degrees
+def _points(rows: "pd.DataFrame") -> "pd.Series":
+    """Return what tells the points of rows apart: the values of all varied parameters, as text."""
+    import pandas as pd
+
+    values = rows[["state", *varied(rows)]].itertuples(index=False, name=None)
+    return pd.Series([str(each) for each in values], index=rows.index, dtype=object)
 
 
-def tested_difference(groups: list[tuple[Any, np.ndarray]], spread: float, degrees: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Blocks:
+    """The accuracies of a study as sums of what a point and what a seed does, fitted by least squares.
+
+    Attributes
+    ----------
+    seeds : (rows, seeds) DataFrame, 1 where a row has that seed.
+    effects : (seeds,) float, what each seed adds.
+    inverse : (seeds, seeds) float, covariance of `effects` in units of the squared spread.
+    told : (seeds, seeds) float, projects on those differences of seeds that the study can tell.
+    spread : standard deviation of a run that neither explains; nan if nothing is left to estimate it by.
+    degrees : degrees of freedom of the spread.
+    """
+
+    seeds: "pd.DataFrame"
+    effects: np.ndarray
+    inverse: np.ndarray
+    told: np.ndarray
+    spread: float
+    degrees: int
+
+    @classmethod
+    def of(cls, table: "pd.DataFrame") -> "Blocks":
+        """Fit a table of `effects.table`."""
+        import pandas as pd
+
+        rows = done(table)
+        points, seeds = _points(rows), pd.get_dummies(rows["seed"]).astype(float)
+        # Without the mean of its point, what is left of an accuracy is what its seed adds, and chance.
+        x = (seeds - seeds.groupby(points).transform("mean")).to_numpy()
+        y = (rows["val_accuracy"] - rows.groupby(points)["val_accuracy"].transform("mean")).to_numpy(float)
+        squares = x.T @ x
+        inverse = np.linalg.pinv(squares, rcond=1e-9, hermitian=True)
+        told, added = inverse @ squares, inverse @ x.T @ y
+        degrees = len(rows) - points.nunique() - round(np.trace(told))
+        spread = float(np.sqrt(((y - x @ added) ** 2).sum() / degrees)) if degrees else np.nan
+        return cls(seeds, added, inverse, told, spread, degrees)
+
+    def means(self, groups: Sequence["pd.Series"]) -> np.ndarray:
+        """Return the mean (groups,) of each group of accuracies, as if all had the same seeds."""
+        return np.array([group.mean() for group in groups]) - self._unlike(groups) @ self.effects
+
+    def luck(self, groups: Sequence["pd.Series"], trials: int = 50_000) -> np.ndarray | None:
+        """Simulate `means` (trials, groups) where nothing has an effect, in units of the spread.
+
+        None if chance cannot be told: there is one seed a point, or groups have no seed in common.
+        """
+        unlike = self._unlike(groups)
+        if not self.degrees or not np.allclose(unlike @ self.told, unlike, atol=1e-6):
+            return None
+        covariance = np.diag([1 / len(group) for group in groups]) + unlike @ self.inverse @ unlike.T
+        values, vectors = np.linalg.eigh(covariance)
+        rng = np.random.default_rng(0)
+        means = rng.standard_normal((trials, len(groups))) @ (vectors * np.sqrt(values.clip(0))).T
+        # The spread is itself known from so many degrees of freedom only.
+        return means / np.sqrt(rng.chisquare(self.degrees, (trials, 1)) / self.degrees)
+
+    def _unlike(self, groups: Sequence["pd.Series"]) -> np.ndarray:
+        """Return how the shares of the seeds (groups, seeds) differ from those of the mean group."""
+        shares = np.array([self.seeds.loc[group.index].mean() for group in groups])
+        return shares - shares.mean(axis=0)
+
+
+def tested_difference(groups: list[tuple[Any, "pd.Series"]], blocks: Blocks) -> dict[str, Any]:
     """Return the row of `what_mattered` for one parameter: best and worst value, difference, p."""
-    means = [accuracies.mean() for _, accuracies in groups]
-    difference = max(means) - min(means)
-    noise = _luck([len(accuracies) for _, accuracies in groups], degrees)
+    accuracies = [each for _, each in groups]
+    means, luck = blocks.means(accuracies), blocks.luck(accuracies)
+    difference = float(np.ptp(means))
     return {
         "values": len(groups),
         "best": groups[int(np.argmax(means))][0],
         "worst": groups[int(np.argmin(means))][0],
         "difference": difference,
-        "spread": spread,
-        "p": float(np.mean(np.ptp(noise, axis=1) * spread >= difference)) if degrees else np.nan,
+        "spread": blocks.spread,
+        "p": np.nan if luck is None else float(np.mean(np.ptp(luck, axis=1) * blocks.spread >= difference)),
     }
-
-
-def _luck(sizes: Sequence[int] | np.ndarray, degrees: int, trials: int = 50_000) -> np.ndarray:
-    """Simulate means (trials, groups) of so many seeds each, in units of a deviation known that well only."""
-    rng = np.random.default_rng(0)
-    means = rng.standard_normal((trials, len(sizes))) / np.sqrt(sizes)
-    return means / np.sqrt(rng.chisquare(max(degrees, 1), (trials, 1)) / max(degrees, 1))
 
 
 def sentences(ranked: "pd.DataFrame") -> dict[str, str]:
@@ -197,8 +275,13 @@ def sentences(ranked: "pd.DataFrame") -> dict[str, str]:
     mattered = f"{LARGER.capitalize()}: {', '.join(large) or 'none of them'}."
     if ranked["verdict"].str.startswith("one seed").any():
         mattered = "With one seed per point, no difference can be told from chance."
-    small = ", ".join(map(in_words, ranked.loc[~matters, "parameter"])) or "none of them"
-    return {"mattered_sentence": mattered, "nothing_sentence": f"Within seed-to-seed variation: {small}."}
+    untold = ranked["verdict"] == UNTOLD
+    small = ", ".join(map(in_words, ranked.loc[~matters & ~untold, "parameter"])) or "none of them"
+    nothing = f"Within seed-to-seed variation: {small}."
+    if untold.any():
+        unknown = ", ".join(map(in_words, ranked.loc[untold, "parameter"]))
+        nothing += f" Not to be told, for values have no seed in common: {unknown}."
+    return {"mattered_sentence": mattered, "nothing_sentence": nothing}
 
 
 def crossed(table: "pd.DataFrame") -> list[tuple[str, str]]:
@@ -225,8 +308,8 @@ def interaction(table: "pd.DataFrame", a: str, b: str) -> dict[str, str]:
         a and b, and for a report the sentence.
     """
     rows = alone(table, a, b)
-    cells = rows.groupby([rows[name].map(written) for name in (a, b)])["val_accuracy"].apply(np.array)
-    cells = _complete(cells.unstack())
+    cells = rows.groupby([rows[name].map(written) for name in (a, b)])["val_accuracy"]
+    cells = _complete(cells.apply(lambda cell: list(cell.index)).unstack())
     names = [in_words(a), in_words(b)]
 
     def said(sentence: str) -> dict[str, str]:
@@ -234,7 +317,9 @@ def interaction(table: "pd.DataFrame", a: str, b: str) -> dict[str, str]:
 
     if min(cells.shape, default=0) < 2:
         return said(f"Too few combinations of {' and '.join(names)} are done.")
-    means = cells.map(np.mean).to_numpy(float)
+    blocks = Blocks.of(table)
+    accuracies = [rows.loc[index, "val_accuracy"] for index in cells.to_numpy().ravel()]
+    means, luck = blocks.means(accuracies).reshape(cells.shape), blocks.luck(accuracies)
     best = list(cells.index[means.argmax(axis=0)])  # of `a`, for each value of `b`
     where = (f"{x} where {names[1]} is {y}" for x, y in zip(best, cells.columns, strict=True))
     alike = len(set(best)) == 1
@@ -242,11 +327,11 @@ def interaction(table: "pd.DataFrame", a: str, b: str) -> dict[str, str]:
     size = float(np.abs(_not_additive(means)).max())
     digits = 1 if size > 0.0005 else 2
     verdict = f"The largest deviation from a sum of two effects is {100 * size:.{digits}f} points"
-    spread, degrees = _over_seeds(table)
-    if not degrees:
-        return said(f"{verdict}; one seed per point cannot tell it from chance.")
-    luck = _luck(cells.map(len).to_numpy().ravel(), degrees).reshape(-1, *cells.shape)
-    p = np.mean(np.abs(_not_additive(luck)).max(axis=(1, 2)) * spread >= size)
+    if luck is None:
+        reason = "no seed in common" if blocks.degrees else "one seed per point"
+        return said(f"{verdict}; {reason} cannot tell it from chance.")
+    chance = np.abs(_not_additive(luck.reshape(-1, *cells.shape))).max(axis=(1, 2))
+    p = np.mean(chance * blocks.spread >= size)
     depends, told = ("depends", LARGER) if p < 0.05 else ("cannot be shown to depend", WITHIN)
     return said(f"What the {names[0]} does {depends} on the {names[1]}; {same}. {verdict}, {told}.")
 

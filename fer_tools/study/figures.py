@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def effects(table: "pd.DataFrame", names: Sequence[str] | None = None, columns: int = 3) -> Figure:
     """Draw validation accuracy against each varied parameter: each seed, their mean and standard deviation.
 
-    The base is marked; line and band are its mean and standard deviation.
+    Thin lines join a seed's accuracies: a seed is the same sample and the same first weights at every value,
+    so what counts is whether its line rises or falls. The base is marked; line and band are its mean and
+    standard deviation.
 
     Parameters
     ----------
@@ -36,7 +38,7 @@ def effects(table: "pd.DataFrame", names: Sequence[str] | None = None, columns: 
         ax.set_axis_off()
     for ax, name in zip(axes.flat, names, strict=False):
         _band(ax, of_base(table))
-        _panel(ax, grouped(table, name), ordered(table.loc[table["base"], name]))
+        _panel(ax, grouped(table, name), ordered(table.loc[table["base"], name]), table["seed"])
         ax.set_title(in_words(name), loc="left")
         ax.yaxis.set_major_formatter(percent)
         ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
@@ -60,16 +62,20 @@ def _band(ax: Axes, base: "pd.Series") -> None:
         ax.axhline(base.mean(), color=FAINT, linewidth=0.8)
 
 
-def _panel(ax: Axes, groups: list[tuple[Any, np.ndarray]], usual: list[Any]) -> None:
+def _panel(ax: Axes, groups: list[tuple[Any, "pd.Series"]], usual: list[Any], seeds: "pd.Series") -> None:
     """Draw accuracies by value of a parameter: each seed, and beside it their mean and deviation."""
-    values = [value for value, _ in groups]
+    values, there = [value for value, _ in groups], sorted(set(seeds))
+    places = {seed: -0.17 + 0.08 * i / max(len(there) - 1, 1) for i, seed in enumerate(there)}
     for place, (value, group) in enumerate(groups):
-        colour, count = VALIDATION if value in usual else TRAINING, len(group)
-        seeds = place - 0.13 + 0.08 * (np.arange(count) - (count - 1) / 2) / max(count - 1, 1)
-        ax.scatter(seeds, group, s=9, color=colour, alpha=0.6, linewidths=0)
+        colour = VALIDATION if value in usual else TRAINING
+        across = [place + places[seed] for seed in seeds.loc[group.index]]
+        ax.scatter(across, group, s=9, color=colour, alpha=0.6, linewidths=0, zorder=2)
         ax.errorbar(
             place + 0.08, group.mean(), _spread(group), fmt="o", color=colour, markersize=4.5, linewidth=1.5
         )
+    for seed, place in places.items():
+        line = [group[seeds.loc[group.index] == seed].mean() for _, group in groups]  # broken where it lacks
+        ax.plot(np.arange(len(groups)) + place, line, color=FAINT, linewidth=0.6, alpha=0.6, zorder=1)
     shown = [written(value) for value in values]
     ax.set_xticks(range(len(values)), shown, fontsize=8 if sum(map(len, shown)) < 24 else 7)
     for label, value in zip(ax.get_xticklabels(), values, strict=True):

@@ -6,7 +6,7 @@ import pytest
 from fer_lib import checkpoints, layers, models
 from fer_lib.augmentation import RandomPhotograph
 from fer_lib.layers import BatchNormalization, LocalContrast, OrientedEdges
-from fer_tools.model_files import loading
+from fer_tools.model_files import export, loading
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_without_augmentation_the_same_network_is_made_of_keras_own_layers(tmp_p
     for layer in network.layers:  # as if it had been trained
         if "normalization" in layer.name:
             layer.set_weights([weight + 0.3 for weight in layer.get_weights()])
-    plain = layers.without_augmentation(network)
+    plain = export.without_augmentation(network)
     assert not any(type(layer).__module__.startswith("fer_lib") for layer in plain.layers)
     assert plain.count_params() == network.count_params()
     size = models.image_size(name)

@@ -8,6 +8,7 @@ import pytest
 from asserting import refusal, within
 
 from fer_lib.figures import style
+from fer_lib.files import ROOT
 from fer_tools.study import effects, figures
 
 BASE = {"learning_rate": 1e-3, "dropout": 0.3, "train_samples": 5000, "schedule": "constant"}
@@ -80,18 +81,122 @@ def test_where_nothing_has_an_effect_chance_is_seldom_taken_for_one():
     assert 1 <= small <= 12
 
 
-def test_the_simulated_range_is_tukey_s():
+def study(points, seeds, by_seed=0.03, noise=0.02, rng=None, **effects_of_x):
+    """Make a table of `points` (x, y) in which a seed adds the same to all of them, and x adds its effect."""
+    rng = rng or np.random.default_rng(3)
+    added = rng.normal(0, by_seed, len(seeds))
+    return pd.DataFrame(
+        {"run": "", "x": x, "y": y, "seed": seed, "base": x == y == 0, "state": "done",
+         "val_accuracy": 0.7 + effects_of_x.get(f"x{x}", 0) + added[i] + rng.normal(0, noise)}
+        for x, y in points for i, seed in enumerate(seeds)
+    )  # fmt: skip
+
+
+ALONE = ((0, 0), (1, 0), (2, 0), (0, 1), (0, 2))
+
+
+def fitted(table):
+    """Statsmodels' analysis of variance of a table: accuracy by point and seed, without interaction."""
+    formula = pytest.importorskip("statsmodels.formula.api")
+    named = table.assign(point=table["x"].map("x{}".format) + table["y"].map("y{}".format))
+    return formula.ols("val_accuracy ~ C(point) + C(seed)", named).fit()
+
+
+def test_with_every_seed_it_is_tukey_s_range_of_statsmodels_residual():
     stats = pytest.importorskip("scipy.stats")
-    groups = [
-        (0, np.array([0.70, 0.72, 0.71])),
-        (1, np.array([0.73, 0.75, 0.73])),
-        (2, np.array([0.7, 0.74, 0.72])),
+    table = study(ALONE, range(4), x1=0.03)
+    found = effects.what_mattered(table).set_index("parameter")
+    model = fitted(table)
+    assert found["spread"].tolist() == pytest.approx([np.sqrt(model.mse_resid)] * 2)
+    for name, other in (("x", "y"), ("y", "x")):
+        means = table[table[other] == 0].groupby(name)["val_accuracy"].mean()
+        assert found.loc[name, "difference"] == pytest.approx(np.ptp(means))
+        q = np.ptp(means) / np.sqrt(model.mse_resid / 4)
+        assert found.loc[name, "p"] == pytest.approx(
+            stats.studentized_range.sf(q, 3, model.df_resid), abs=0.01
+        )
+        assert (found.loc[name, "best"], found.loc[name, "worst"]) == (means.idxmax(), means.idxmin())
+
+
+def test_two_values_are_compared_in_pairs():
+    """With one parameter of two values this is the paired t-test, seed by seed."""
+    stats = pytest.importorskip("scipy.stats")
+    table = study(((0, 0), (1, 0)), range(5), by_seed=0.15, x1=0.08).assign(y=0)
+    of = {x: table.loc[table["x"] == x, "val_accuracy"].to_numpy() for x in (0, 1)}
+    p = effects.what_mattered(table).set_index("parameter").loc["x", "p"]
+    assert p == pytest.approx(stats.ttest_rel(of[0], of[1]).pvalue, abs=0.01)
+    assert stats.ttest_ind(of[0], of[1]).pvalue > 0.2 > 0.05 > p  # what it would be without the pairs
+
+
+def test_seeds_that_are_missing_are_allowed_for_and_said():
+    """Base and point lack different seeds: the adjusted difference is statsmodels'."""
+    table = study(ALONE, range(4), by_seed=0.2, noise=0.01)
+    lost = ((table["x"] == 1) & (table["seed"] == 0)) | (table["base"] & (table["seed"] == 3))
+    table.loc[lost, ["state", "val_accuracy"]] = ["failed", np.nan]
+    two = table[table["x"] != 2]
+    model = fitted(two[two["state"] == "done"])
+    contrast = model.t_test("C(point)[T.x1y0] = 0")
+    found = effects.what_mattered(two).set_index("parameter").loc["x"]
+    assert found["difference"] == pytest.approx(abs(contrast.effect.item()))
+    assert found["spread"] == pytest.approx(np.sqrt(model.mse_resid))
+    assert found["p"] == pytest.approx(contrast.pvalue.item(), abs=0.01)
+    raw = two[two["y"] == 0].groupby("x")["val_accuracy"].mean()
+    assert abs(np.ptp(raw) - found["difference"]) > 0.05
+    sentence = effects.facts(two.assign(seconds=1.0))["blocks_sentence"]
+    assert sentence.startswith("2 of 4 points lack a seed that others have: differences are adjusted")
+    assert effects.blocks_sentence(study(ALONE, range(2))) == "Every point is done with every seed."
+    assert effects.blocks_sentence(study(ALONE, [5])) == "No point is done with several seeds."
+
+
+def test_points_without_a_seed_in_common_are_not_compared():
+    table = study(ALONE, range(4))
+    table = table[
+        (table["x"] == 1) == (table["seed"] > 1)
+    ]  # x = 1 with seeds 2 and 3 alone, the rest without
+    found = effects.what_mattered(table).set_index("parameter")
+    assert found.loc["x", "verdict"] == "no seed in common: cannot be told from chance"
+    assert 0 <= found.loc["y", "p"] <= 1
+    assert effects.sentences(effects.what_mattered(table))["nothing_sentence"] == (
+        "Within seed-to-seed variation: y. Not to be told, for values have no seed in common: x."
+    )
+
+
+def test_an_effect_is_found_as_often_as_it_should_and_a_seed_is_none():
+    """Seeds shift all points; no effect: 5 of 100. Five points of effect: much more often than unpaired."""
+    stats = pytest.importorskip("scipy.stats")
+    rng, nothing, something, unpaired = np.random.default_rng(4), 0, 0, 0
+    for _ in range(150):
+        none = study(ALONE, range(3), rng=rng)
+        some = none.assign(val_accuracy=none["val_accuracy"] + 0.05 * (none["x"] == 1))
+        nothing += effects.what_mattered(none).set_index("parameter").loc["x", "p"] < 0.05
+        something += effects.what_mattered(some).set_index("parameter").loc["x", "p"] < 0.05
+        each = [some.loc[(some["x"] == x) & (some["y"] == 0), "val_accuracy"] for x in (0, 1, 2)]
+        unpaired += stats.tukey_hsd(*each).pvalue.min() < 0.05
+    print(f"of 150 studies: no effect found in {nothing}, a true one in {something}, unpaired in {unpaired}")
+    assert 2 <= nothing <= 15 and something > 75 and something > 2 * unpaired
+
+
+def test_in_the_committed_study_dropout_matters(monkeypatch):
+    """And p is that of statsmodels, where each parameter has two values."""
+    stats, formula = map(pytest.importorskip, ("scipy.stats", "statsmodels.formula.api"))
+    monkeypatch.setenv("FER_RESULTS", str(ROOT / "results"))
+    table = effects.table("section6")
+    names = effects.varied(table)
+    table["point"] = table[names].astype(str).agg(" ".join, axis=1)
+    model = formula.ols("val_accuracy ~ C(point) + C(seed)", table).fit()
+    ranked = effects.what_mattered(table.drop(columns="point")).set_index("parameter")
+    for name in names:
+        alone = effects.alone(table.drop(columns="point"), name).join(table["point"])
+        means = alone.groupby("point")["val_accuracy"].mean()  # of two seeds each
+        t = (means.max() - means.min()) / np.sqrt(model.mse_resid)
+        assert ranked.loc[name, "p"] == pytest.approx(2 * stats.t.sf(t, model.df_resid), abs=0.005)
+    assert ranked.loc["dropout", "p"] < 0.05 / 8 and ranked.loc["dropout", "verdict"].startswith("matters")
+    assert list(ranked.index[ranked["verdict"].str.startswith("matters")]) == [
+        "convolutions",
+        "model",
+        "epochs",
+        "dropout",
     ]
-    within = np.concatenate([values - values.mean() for _, values in groups])
-    found = effects.tested_difference(groups, np.sqrt((within**2).sum() / 6), 6)
-    q = found["difference"] / found["spread"] * np.sqrt(3)
-    assert found["p"] == pytest.approx(stats.studentized_range.sf(q, 3, 6), abs=0.01)
-    assert (found["best"], found["worst"]) == (1, 0)
 
 
 def test_figures_show_every_seed_and_mark_the_base(table, tmp_path):
@@ -158,6 +263,16 @@ def test_where_effects_add_up_an_interaction_is_seldom_found():
         sentence = effects.interaction(pd.DataFrame(rows), "x", "y")["interaction_sentence"]
         told += "larger than seed-to-seed" in sentence
     assert told <= 9
+
+
+def test_what_seeds_do_to_all_cells_hides_no_interaction():
+    """The same numbers with large effects of seeds: the sentence is the same."""
+    cells = [(x, y) for x in (0, 1, 2) for y in (0, 1)]
+    calm, wild = (study(cells, range(3), by_seed=by, rng=np.random.default_rng(6)) for by in (0, 0.3))
+    for table in (calm, wild):
+        table["val_accuracy"] += 0.08 * ((table["x"] == 2) & (table["y"] == 1))
+    said = {effects.interaction(table, "x", "y")["interaction_sentence"] for table in (calm, wild)}
+    assert len(said) == 1 and "does depends on" in said.pop()
 
 
 def test_facts_and_ranking(table):
