@@ -12,6 +12,7 @@ import tensorflow as tf  # noqa: E402
 from keras import ops  # noqa: E402
 
 registered = keras.saving.register_keras_serializable("fer_lib")
+LARGEST_SIDE = 256  # pixels of the images that these layers take; a blur keeps the square of it
 
 
 class BatchNormalization(keras.layers.BatchNormalization):

@@ -19,6 +19,3 @@ def without_augmentation(model: Any) -> Any:
     for layer in copy.layers:
         layer.set_weights(model.get_layer(layer.name).get_weights() if layer.weights else [])
     return copy
-
-
-LARGEST_SIDE = 256  # pixels of the images that these layers take; a blur keeps the square of it
