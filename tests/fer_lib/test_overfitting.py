@@ -172,3 +172,8 @@ def test_bad_input_is_named(loss, options, message):
 
 def test_gap():
     np.testing.assert_allclose(gap({"loss": [1.0, 0.5], "val_loss": [0.9, 0.8]}), [-0.1, 0.3])
+
+
+def test_more_epochs_than_a_run_can_have_are_refused_before_anything_is_simulated():
+    with pytest.raises(UsageError, match=r"^validation loss: 10,001 epochs, more than 10,000"):
+        find_onset(np.ones(10_001))

@@ -156,7 +156,10 @@ def altered_model(draw: st.DrawFn, honest: list) -> bytes:
     if what == "weights":
         return _archive(members | {"model.weights.h5": damaged(members["model.weights.h5"], damage, keep)})
     if what == "members":
-        foreign = draw(st.dictionaries(st.text(min_size=1, max_size=8), st.binary(max_size=8), max_size=2))
+        names = st.text(
+            st.characters(exclude_characters="\0"), min_size=1, max_size=8
+        )  # zipfile ends names there
+        foreign = draw(st.dictionaries(names, st.binary(max_size=8), max_size=2))
         return _archive(members | foreign, draw(st.sampled_from([zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])))
     return damaged(_archive(members), damage, keep)
 
