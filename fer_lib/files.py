@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -58,26 +57,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-
-
-# As `atomic_path` names it: the stem, and eight characters of the tempfile module's.
-_TEMPORARY = re.compile(r"\.(?P<stem>.*)-[a-z0-9_]{8}(\.[^.]*)?")
-
-
-def remove_leftovers(*places: Path) -> None:
-    """Remove temporary files that `atomic_path` could not remove because its process was killed.
-
-    Parameters
-    ----------
-    *places : Path
-        Folders, in which and below which all are removed, and files, of which their own are.
-    """
-    for place in places:
-        folder = place.is_dir()
-        for path in place.rglob(".*") if folder else place.parent.glob(".*"):
-            match = _TEMPORARY.fullmatch(path.name)
-            if match and (folder or match["stem"] == place.stem) and path.is_file():
-                path.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -180,24 +159,25 @@ def open_regular(path: str | Path, largest: int, follow: bool = False) -> Binary
     UsageError
         In one line: no such file, not readable, not a regular file, or larger than that.
     """
+    shown = printable(str(path))
     try:
-        _require_regular(path, os.stat(path, follow_symlinks=follow), largest)
+        _require_regular(shown, os.stat(path, follow_symlinks=follow), largest)
         # Between the two it may be replaced: so no waiting for a pipe, and no link.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         opened = os.open(path, flags | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
         try:
-            _require_regular(path, os.fstat(opened), largest)
+            _require_regular(shown, os.fstat(opened), largest)
             return open(opened, "rb")
         except BaseException:
             os.close(opened)
             raise
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise UsageError(f"{shown}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:  # a null character in its name
-        raise UsageError(f"{path}: cannot be read ({error})") from error
+        raise UsageError(f"{shown}: cannot be read ({error})") from error
 
 
-def _require_regular(path: str | Path, status: os.stat_result, largest: int) -> None:
+def _require_regular(path: str, status: os.stat_result, largest: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise UsageError(f"{path}: {kind_of(status.st_mode)}, not a regular file; remove or replace it")
     if status.st_size > largest:
@@ -211,7 +191,7 @@ def read_regular(path: str | Path, largest: int, follow: bool = False) -> bytes:
         try:
             return handle.read()
         except OSError as error:
-            raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+            raise UsageError(f"{printable(str(path))}: cannot be read ({error.strerror or error})") from error
 
 
 def read_json(path: str | Path) -> Any:
@@ -248,8 +228,3 @@ def sha256_of_file(path: str | Path, largest: int | None = None) -> str:
     """SHA-256 (hexadecimal) of a file's bytes; of somebody else's, with `largest`: see `open_regular`."""
     with open(path, "rb") if largest is None else open_regular(path, largest) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def sha256_if_there(path: Path) -> str | None:
-    """SHA-256 (hexadecimal) of a file's bytes; None where there is no such file."""
-    return sha256_of_file(path) if path.is_file() else None

@@ -1,6 +1,7 @@
-"""Temporary folders, removed when they are done with, or by a later process where theirs was killed."""
+"""Temporary folders and files, removed when done with, or by a later process where theirs was killed."""
 
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -60,3 +61,23 @@ def _remove(path: Path) -> None:
                 entry.unlink()
         if not [entry for entry in path.iterdir() if entry.name != locks.NAME]:
             shutil.rmtree(path, ignore_errors=True)
+
+
+# As `fer_lib.files.atomic_path` names it: the stem, and eight characters of the tempfile module's.
+_TEMPORARY = re.compile(r"\.(?P<stem>.*)-[a-z0-9_]{8}(\.[^.]*)?")
+
+
+def remove_leftovers(*places: Path) -> None:
+    """Remove temporary files of `fer_lib.files.atomic_path` whose process was killed before it could.
+
+    Parameters
+    ----------
+    *places : Path
+        Folders, in which and below which all are removed, and files, of which their own are.
+    """
+    for place in places:
+        folder = place.is_dir()
+        for path in place.rglob(".*") if folder else place.parent.glob(".*"):
+            match = _TEMPORARY.fullmatch(path.name)
+            if match and (folder or match["stem"] == place.stem) and path.is_file():
+                path.unlink(missing_ok=True)

@@ -25,7 +25,6 @@ from fer_lib.files import (
     printable,
     read_json,
     read_regular,
-    remove_leftovers,
     say,
     sha256_of,
     sha256_of_file,
@@ -33,6 +32,7 @@ from fer_lib.files import (
     write_json,
     write_text,
 )
+from fer_tools.scratch import remove_leftovers
 
 
 def contents(folder: Path) -> dict[str, str]:
