@@ -39,14 +39,18 @@ def test_fer2013_by_name(face_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp
     assert "fer data fetch" in refusal(load.resolve, "fer2013")
 
 
-def test_conversions_are_counted_in_one_line(tmp_path: Path):
+def test_what_files_hold_is_counted_by_class(tmp_path: Path):
     make_folder(tmp_path)
-    for file in list((tmp_path / "train/happy").iterdir())[:3]:
+    files = sorted((tmp_path / "train/happy").iterdir())
+    for file in files[:3]:
         Image.open(file).resize((60, 50)).convert("RGB").save(file)
+    for file, grey in zip(files[3:5], (0, 127), strict=True):
+        Image.new("L", (48, 48), grey).save(file)
     for _ in range(2):  # decoded, then from the cache
-        with pytest.warns(UserWarning, match=r"3 of 24 train images were not 48x48 8-bit grey") as seen:
-            load_training(tmp_path)
-        assert len(seen) == 1
+        counted = load.kinds(tmp_path, DEFAULT_CLASSES, "train")
+        assert counted["happy"] == {"JPEG 60x50 RGB": 3, "JPEG 48x48 L": 5, "flat": 2}
+        assert counted["neutral"] == {"JPEG 48x48 L": 8}
+    assert load.kinds(tmp_path, DEFAULT_CLASSES, "test")["happy"] == {"JPEG 48x48 L": 4}
 
 
 def test_bad_classes(face_folder: Path):

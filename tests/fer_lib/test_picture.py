@@ -9,23 +9,23 @@ from asserting import refusal
 from made import draw_face, encoded
 from PIL import Image
 
-from fer_lib.data.picture import decode_image, network_input, to_face
+from fer_lib.data.picture import AS_IT_SHOULD_BE, decode_image, network_input, to_face
 from fer_lib.files import ROOT, read_json
 
 
 def test_conversion_by_the_stated_rule():
     grey = draw_face("happy", 0)
     image = Image.fromarray(grey)
-    plain, converted = decode_image(encoded(image), "x")
-    assert np.array_equal(plain, grey) and not converted
+    plain, kind = decode_image(encoded(image), "x")
+    assert np.array_equal(plain, grey) and kind == "PNG 48x48 L"
     for other in (image.convert("RGB"), image.convert("RGBA"), image.convert("P"), image.convert("LA")):
-        pixels, converted = decode_image(encoded(other), "x")
-        assert converted and np.array_equal(pixels, grey), other.mode
+        pixels, kind = decode_image(encoded(other), "x")
+        assert kind == f"PNG 48x48 {other.mode}" and np.array_equal(pixels, grey), other.mode
     sixteen = Image.fromarray(grey.astype(np.uint16) * 257)
     assert np.array_equal(decode_image(encoded(sixteen), "x")[0], grey)
     assert decode_image(encoded(Image.new("1", (48, 48), 1)), "x")[0].tolist() == [[255] * 48] * 48
-    large, converted = decode_image(encoded(image.resize((96, 96), Image.Resampling.NEAREST), "JPEG"), "x")
-    assert converted and abs(large.astype(int) - grey).mean() < 12
+    large, kind = decode_image(encoded(image.resize((96, 96), Image.Resampling.NEAREST), "JPEG"), "x")
+    assert kind == "JPEG 96x96 L" and abs(large.astype(int) - grey).mean() < 12
     assert decode_image(encoded(image.convert("CMYK"), "JPEG"), "x")[0].shape == (48, 48)
 
 
@@ -126,8 +126,8 @@ def test_the_vectors_are_of_several_modes_and_sizes():
 @pytest.mark.parametrize("vector", VECTORS.values(), ids=VECTORS)
 def test_the_vectors_are_what_this_package_computes(vector):
     if vector["box"] is None:
-        grey, converted = decode_image(b64decode(vector["png"]), vector["name"])
-        assert converted == (vector["name"] != "grey as it should be")
+        grey, kind = decode_image(b64decode(vector["png"]), vector["name"])
+        assert kind.endswith(AS_IT_SHOULD_BE) == (vector["name"] == "grey as it should be")
     else:
         grey, converted = to_face(vector["picture"], vector["box"])
         assert converted
