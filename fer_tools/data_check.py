@@ -27,6 +27,7 @@ OTHER_PICTURES = (".webp", ".tif", ".tiff", ".gif", ".heic", ".avif", ".jp2", ".
 MOST_LOOKED_AT = 2_000_000  # files of a folder
 DEEPEST = 20  # folders within each other
 MOST_REMARKS = 40
+LONGEST = 220  # characters of a remark: all together are a metric
 DIFFERENCE = 0.2  # of shares of classes, beyond chance, from which a network may learn the file
 MODES = {"L": "grey", "RGB": "colour", "RGBA": "colour with transparency", "LA": "grey with transparency"}
 MODES |= {"P": "palette", "1": "black and white"}
@@ -96,7 +97,7 @@ def remarks_of_copy(data: load.Data) -> list[str]:
 
 
 def _shortened(lines: list[str], most: int) -> list[str]:
-    lines = [printable(line)[:400] for line in lines]
+    lines = [line if len(line := printable(each)) <= LONGEST else f"{line[:LONGEST]}..." for each in lines]
     return lines[:most] + [f"{len(lines) - most:,} more such remarks"] * (len(lines) > most)
 
 
