@@ -137,7 +137,7 @@ def _renamed(source: ImageFiles, classes: Sequence[str]) -> Iterator[str]:
                 yield f"{place}/{folder}: {counts[folder]:,} images are read as class {name} ({why})"
             for other, count in counts.items():
                 if other not in (folder, *classes) and (other.lower() == name.lower() or other == code):
-                    yield f"{place}/{other}: {count:,} images are not used; move them to {place}/{name}"
+                    yield f"{place}/{other}: {count:,} images are not used, move them to {place}/{name}"
 
 
 def _beside(folder: Path, chosen: Path) -> list[str]:

@@ -34,6 +34,14 @@ def test_found_without_typing_more(face_folder: Path, face_csv: Path, tmp_path: 
 def test_fer2013_by_name(face_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("FER2013_DIR", str(face_folder))
     assert load.resolve("fer2013").path == face_folder
+    monkeypatch.setenv("HOME", str(face_folder.parent))
+    monkeypatch.setenv("FER2013_DIR", f"~/{face_folder.name}")
+    assert load.resolve("fer2013").path == face_folder
+    for missing in (f"{face_folder}s", "~/nowhere", "~nobody.at.all/x"):  # no other copy is taken
+        monkeypatch.setenv("FER2013_DIR", missing)
+        message = refusal(load.resolve, "fer2013")
+        assert message.startswith("FER2013_DIR = ") and missing in message
+        assert "no such file" in refusal(load.resolve, missing)
     monkeypatch.delenv("FER2013_DIR")
     monkeypatch.setattr(load, "ROOT", tmp_path / "repository")
     assert "fer data fetch" in refusal(load.resolve, "fer2013")
