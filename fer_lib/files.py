@@ -130,24 +130,25 @@ def open_regular(path: str | Path, largest: int, follow: bool = False) -> Binary
     UsageError
         In one line: no such file, not readable, not a regular file, or larger than that.
     """
+    shown = printable(str(path))
     try:
-        _require_regular(path, os.stat(path, follow_symlinks=follow), largest)
+        _require_regular(shown, os.stat(path, follow_symlinks=follow), largest)
         # Between the two it may be replaced: so no waiting for a pipe, and no link.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         opened = os.open(path, flags | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
         try:
-            _require_regular(path, os.fstat(opened), largest)
+            _require_regular(shown, os.fstat(opened), largest)
             return open(opened, "rb")
         except BaseException:
             os.close(opened)
             raise
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise UsageError(f"{shown}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:  # a null character in its name
-        raise UsageError(f"{path}: cannot be read ({error})") from error
+        raise UsageError(f"{shown}: cannot be read ({error})") from error
 
 
-def _require_regular(path: str | Path, status: os.stat_result, largest: int) -> None:
+def _require_regular(path: str, status: os.stat_result, largest: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise UsageError(f"{path}: {kind_of(status.st_mode)}, not a regular file; remove or replace it")
     if status.st_size > largest:
@@ -161,7 +162,7 @@ def read_regular(path: str | Path, largest: int, follow: bool = False) -> bytes:
         try:
             return handle.read()
         except OSError as error:
-            raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+            raise UsageError(f"{printable(str(path))}: cannot be read ({error.strerror or error})") from error
 
 
 def sha256_of(*parts: str | bytes) -> str:
@@ -178,8 +179,3 @@ def sha256_of_file(path: str | Path, largest: int | None = None) -> str:
     """SHA-256 (hexadecimal) of a file's bytes; of somebody else's, with `largest`: see `open_regular`."""
     with open(path, "rb") if largest is None else open_regular(path, largest) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def sha256_if_there(path: Path) -> str | None:
-    """SHA-256 (hexadecimal) of a file's bytes; None where there is no such file."""
-    return sha256_of_file(path) if path.is_file() else None

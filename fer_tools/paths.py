@@ -36,8 +36,16 @@ def checkout(what: str) -> Path:
 
 
 def results_folder() -> Path:
-    """Return where runs live: the environment variable FER_RESULTS, or `results/` of the checkout."""
-    if folder := os.environ.get("FER_RESULTS"):
+    """Return where runs live: the environment variable FER_RESULTS, or `results/` of the checkout.
+
+    Raises
+    ------
+    UsageError
+        If it begins with the home of somebody who is not known.
+    """
+    if given := os.environ.get("FER_RESULTS"):
+        if (folder := os.path.expanduser(given)).startswith("~"):
+            raise UsageError(f"FER_RESULTS = {given!r}: no such home; give a folder's whole path")
         return Path(folder).resolve()
     return (ROOT if in_checkout() else Path.cwd()) / "results"
 

@@ -13,12 +13,12 @@ from typing import Any
 from fer_lib.files import UsageError, atomic_path
 from fer_lib.tensorflow_import import stderr_to
 from fer_tools import checking, locks, paths, progress, scratch
+from fer_tools.console import say
 from fer_tools.run import find, tree
 from fer_tools.run.document import THREAD_COUNT
 from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import Run
 from fer_tools.run.stage import keep_notebook
-from fer_tools.scratch import remove_leftovers
 from fer_tools.stages import STAGES
 
 # What TensorFlow shares an operation out to, how many operations it does at once, and numpy's BLAS.
@@ -49,8 +49,12 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False, drawn: bool =
     UsageError
         At a parameter that is not allowed, or data that cannot work, before anything is written.
     """
+    from fer_tools import data_check
+
     resolved, threads = checking.resolve(preset, given), _threads()
     check_data(resolved, drawn)
+    for line in data_check.remarks(checking.build("training", resolved["training"])):
+        say(f"data: {line}")
     if reuse:
         for run, document in find.all_runs():
             if document["parameters"] == resolved:
@@ -68,11 +72,11 @@ def check_data(resolved: dict[str, Any], drawn: bool = True) -> None:
     resolved : dict
         Of `checking.resolve`.
     drawn : bool
-        As in `fer_lib.data.load.check`.
+        As in `data_check.check`.
     """
-    from fer_lib.data import load
+    from fer_tools import data_check
 
-    load.check(checking.build("training", resolved["training"]), drawn)
+    data_check.check(checking.build("training", resolved["training"]), drawn)
     for stage, values in resolved.items():
         if files := STAGES[stage].files:
             files(checking.build(stage, values))
@@ -81,7 +85,8 @@ def check_data(resolved: dict[str, Any], drawn: bool = True) -> None:
 def absolute(data: str) -> str:
     """Make a path independent of the folder in which it was typed; names such as "bundled" stay."""
     named = data in ("bundled", "fer2013")  # though a folder may have that name, too
-    return str(Path(data).resolve()) if not named and os.path.exists(data) else data
+    path = os.path.expanduser(data)
+    return str(Path(path).resolve()) if not named and os.path.exists(path) else data
 
 
 def _threads() -> int:
@@ -160,7 +165,7 @@ def tidy(run: Run, patience: float = 60) -> None:
             time.sleep(0.1)
         if os.fstat(handle.fileno()).st_nlink > 1:  # it has another name elsewhere, and is written to
             log.unlink()
-    remove_leftovers(run.path, run.model_path)
+    scratch.remove_leftovers(run.path, run.model_path)
 
 
 def execute_stage(run: Run, stage: str) -> None:
@@ -212,7 +217,8 @@ def _failure(stage: str, executed: Path, error: Any) -> str:
     what = " ".join(what.split())
     return (
         f"{STAGES[stage].notebook}, cell {error.exec_count}: {what} "
-        f"(see {executed}; then `fer run --resume {executed.parent.parent.name}`)"
+        f"(see {executed}; once that is mended, `fer run --resume {executed.parent.parent.name}` goes on "
+        "with the same parameters; with others, start a new run)"
     )
 
 

@@ -1,6 +1,8 @@
 """Expressions on pictures in files, by the shipped network or another."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,13 @@ import numpy as np
 
 from fer_lib.data.faces import check_classes
 from fer_lib.data.picture import MAX_BYTES, decode_image
-from fer_lib.files import UsageError, read_regular
+from fer_lib.files import UsageError, read_regular, sha256_of_file
 from fer_lib.predict import MOST_CLASSES, PART, Predictor
-from fer_tools import pretrained
+from fer_tools import paths, pretrained
 from fer_tools.model_files import loading
+from fer_tools.model_files.inspection import LARGEST_FILE
 from fer_tools.run import find
+from fer_tools.run.run import Run
 
 MOST_AT_ONCE = 2**30  # bytes of maps of all faces that are computed at once
 
@@ -31,8 +35,8 @@ def choose(model: str | None = None, classes: Sequence[str] | None = None) -> tu
     Raises
     ------
     UsageError
-        If there is no such model, its file is refused, its classes are not as many as it has outputs, or two
-        are the same.
+        If there is no such model, its file is refused, its classes are not as many as it has outputs, two
+        are the same, or other than what is recorded of the file.
     """
     if model is None:
         if classes is not None:
@@ -45,6 +49,7 @@ def choose(model: str | None = None, classes: Sequence[str] | None = None) -> tu
         classes = check_classes([name.strip() for name in classes])
         if not path.is_file():
             raise UsageError(f"--classes: goes with a .keras file, which {model!r} is not")
+        _refuse_others(path, classes)
     else:
         try:
             run = find.open_run(model)
@@ -61,8 +66,34 @@ def choose(model: str | None = None, classes: Sequence[str] | None = None) -> tu
     return predictor, list(classes)
 
 
+def _refuse_others(path: Path, classes: Sequence[str]) -> None:
+    """Refuse classes other than those on record: of the shipped network, or of the run that a file is of."""
+    for what, known in _recorded(path):
+        if list(classes) != list(known):
+            raise UsageError(f"--classes: {path} is {what}; give its own, --classes {','.join(known)}")
+
+
+def _recorded(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield what is known of a .keras file, by its digest or its place, and the classes on record."""
+    path = path.resolve()
+    digest = sha256_of_file(path, LARGEST_FILE)
+    if digest == pretrained.facts()["sha256"]:
+        yield "the shipped network", pretrained.facts()["classes"]
+    places = [path.with_suffix(""), path.parent, path.parent.parent, paths.ROOT / "results" / "reference"]
+    near = (Run(place) for place in places if (place / "run.json").is_file())
+    for run in chain(near, (run for run, _ in find.all_runs())):
+        with suppress(UsageError):  # what is no run has no record
+            digests = {value for entry in run.document["stages"].values() for value in _digests(entry)}
+            if path == run.model_path.resolve() or digest in digests:
+                yield f"of run {run.name}", run.parameters("training").classes
+
+
+def _digests(entry: dict[str, Any]) -> list[str]:
+    return [value for key, value in entry.get("outputs", {}).items() if key.endswith(".keras")]
+
+
 def predict_files(
-    predictor: Predictor, classes: Sequence[str], paths: Sequence[str]
+    predictor: Predictor, classes: Sequence[str], files: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Find the expression on each picture.
 
@@ -71,7 +102,7 @@ def predict_files(
     predictor : Predictor
     classes : sequence of str
         Of its outputs, in order.
-    paths : sequence of str
+    files : sequence of str
         JPEG, PNG or BMP files; see `fer_lib.data.picture.decode_image`.
 
     Returns
@@ -82,9 +113,9 @@ def predict_files(
         What is wrong with each of the others.
     """
     found, wrong = [], []
-    for start in range(0, len(paths), predictor.part):
+    for start in range(0, len(files), predictor.part):
         faces, names = [], []
-        for path in paths[start : start + predictor.part]:
+        for path in files[start : start + predictor.part]:
             try:
                 content = read_regular(path, MAX_BYTES, follow=True)
                 faces.append(decode_image(content, path)[0])

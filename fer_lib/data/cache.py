@@ -11,6 +11,7 @@ from fer_lib.data.picture import SIDE
 from fer_lib.data.readers.source import Group
 from fer_lib.files import UsageError, atomic_path, read_regular, sha256_of, write_text
 
+VERSION = "2"  # of how pictures are decoded
 CACHE_BYTES = 4 << 30  # of decoded images kept on disk
 
 
@@ -22,7 +23,7 @@ def folder() -> Path:
 
 def _note(stamp: str) -> Path:
     # Another Pillow may decode a JPEG to other pixels.
-    return folder() / f"{sha256_of('1', PIL.__version__, stamp)}.txt"
+    return folder() / f"{sha256_of(VERSION, PIL.__version__, stamp)}.txt"
 
 
 def known_digest(stamp: str) -> str | None:
@@ -43,8 +44,8 @@ def remember(stamp: str, digest: str) -> None:
 
 
 def _images_file(stamp: str, digest: str) -> Path:
-    place = stamp.partition(" ")[0]
-    return folder() / f"{sha256_of('1', PIL.__version__, place, digest)}.npz"
+    place = stamp.partition("\n")[0]
+    return folder() / f"{sha256_of(VERSION, PIL.__version__, place, digest)}.npz"
 
 
 def load(stamp: str) -> Group | None:
@@ -54,12 +55,14 @@ def load(stamp: str) -> Group | None:
         return None
     try:
         stored = read_arrays(_images_file(stamp, digest), CACHE_BYTES)
-        images, names, converted = stored["images"], stored["names"], int(stored["converted"])
-        if images.dtype != np.uint8 or images.shape != (len(names), SIDE, SIDE) or names.dtype.kind != "U":
+        images, names, kinds = stored["images"], stored["names"], stored["kinds"]
+        if images.dtype != np.uint8 or images.shape != (len(names), SIDE, SIDE) or names.shape != kinds.shape:
+            return None
+        if names.dtype.kind != "U" or kinds.dtype.kind != "U":
             return None
     except Exception:  # whatever is wrong with a cache file, it can be made anew
         return None
-    return Group(names, images, digest, converted)
+    return Group(names, images, digest, kinds)
 
 
 def keep(stamp: str, group: Group) -> None:
@@ -67,7 +70,7 @@ def keep(stamp: str, group: Group) -> None:
     path = _images_file(stamp, group.digest)
     try:
         with atomic_path(path) as temporary:
-            np.savez(temporary, images=group.images, names=group.names, converted=group.converted)
+            np.savez(temporary, images=group.images, names=group.names, kinds=group.kinds)
         remember(stamp, group.digest)
         kept = sorted(path.parent.glob("*.npz"), key=lambda file: file.stat().st_mtime, reverse=True)
         total = 0

@@ -6,7 +6,7 @@ environment variable FER2013_DIR, then `data/fer2013`), or a path: an image fold
 """
 
 import os
-import warnings
+from collections import Counter
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -19,11 +19,12 @@ from fer_lib.data.faces import DEFAULT_CLASSES, FaceDataset, check_classes, pixe
 from fer_lib.data.picture import SIDE
 from fer_lib.data.readers import find
 from fer_lib.data.readers.bundled import Bundled
-from fer_lib.data.readers.source import Group, Source
+from fer_lib.data.readers.source import Group, Source, listed
 from fer_lib.data.split import Split
 from fer_lib.files import ROOT, UsageError, sha256_of
 
 Data = str | Path | Source
+FLAT = 8  # grey values: the range within an image that shows nothing
 
 
 def resolve(data: Data) -> Source:
@@ -43,27 +44,29 @@ def resolve(data: Data) -> Source:
         return data
     if data == "bundled":
         return Bundled(ROOT / "data" / "bundled")
-    path = _fer2013() if data == "fer2013" else Path(data).expanduser()
+    path = _fer2013() if data == "fer2013" else Path(os.path.expanduser(data))
     if not os.path.exists(path):  # Path.exists raises at names that are too long
         raise UsageError(f"{path}: no such file or folder; give bundled, fer2013 or the path of a data set")
     source = find(path) or _inside(path)
     if source is None:
+        there = f"; it holds {listed(os.listdir(path))}" if path.is_dir() else ""
         raise UsageError(
-            f"{path}: no data set found; expected the folders train/<class>/ and test/<class>/, "
+            f"{path}: no data set found{there}; expected the folders train/<class>/ and test/<class>/, "
             "icml_face_data.csv, fer2013.csv, or a zip of such folders"
         )
     return source
 
 
 def _fer2013() -> Path:
-    places = [
-        os.environ.get("FER2013_DIR", ""),
-        ROOT / "data/fer2013",
-        ROOT.parent / "shared/data/fer2013",
-    ]
-    for place in places:
-        if place and Path(place).exists():
-            return Path(place).expanduser()
+    if given := os.environ.get("FER2013_DIR"):
+        if os.path.exists(path := os.path.expanduser(given)):
+            return Path(path)
+        raise UsageError(
+            f"FER2013_DIR = {given!r}: no such file or folder; correct that variable or unset it"
+        )
+    for place in (ROOT / "data/fer2013", ROOT.parent / "shared/data/fer2013"):
+        if place.exists():
+            return place
     raise UsageError("fer2013: not on this machine; run `fer data fetch`, or set FER2013_DIR to its folder")
 
 
@@ -103,7 +106,8 @@ def load_test(data: Data, classes: Sequence[str] = DEFAULT_CLASSES) -> FaceDatas
 def load_faces(data: Data, classes: Sequence[str], part: str) -> FaceDataset:
     """Load one part of a data set, from the cache of decoded images where it is there.
 
-    Images are ordered by class as asked for, then by file name (CSV: by row; bundled: by index).
+    Images are ordered by class as asked for, then by file name (CSV: by row; bundled: by index). `kinds` says
+    which of them had to be converted.
 
     Parameters
     ----------
@@ -120,14 +124,7 @@ def load_faces(data: Data, classes: Sequence[str], part: str) -> FaceDataset:
     """
     source, classes = resolve(data), check_classes(classes)
     groups = _groups(source, classes, part)
-    converted = sum(group.converted for group in groups)
     counts = [len(group.images) for group in groups]
-    if converted:
-        warnings.warn(
-            f"{source.path}: {converted:,} of {sum(counts):,} {part} images were not 48x48 8-bit grey "
-            "and were converted",
-            stacklevel=3,
-        )
     labels = np.repeat(np.arange(len(classes)), counts)
     names = np.concatenate([group.names for group in groups])
     images = np.empty((len(labels), SIDE, SIDE), np.uint8)
@@ -165,10 +162,23 @@ def class_counts(data: Data, classes: Sequence[str], part: str) -> dict[str, int
     """
     source, classes = resolve(data), check_classes(classes)
     counted = source.counts(part) if part in source.parts else {}
-    for name in classes:
-        if name not in counted:
+    found = {name: counted.get(source.folder_of(part, name)) for name in classes}
+    for name, count in found.items():
+        if not count:
             raise source.missing(part, name)
-    return {name: counted[name] for name in classes}
+    return found
+
+
+def kinds(data: Data, classes: Sequence[str], part: str) -> dict[str, Counter[str]]:
+    """Count, by class, what the files of one part hold; see `picture.decode_image`.
+
+    "flat" are those of one grey value, give or take what JPEG adds. Of no single image anything is said.
+    """
+    classes, found = check_classes(classes), {}
+    for name, group in zip(classes, _groups(resolve(data), classes, part), strict=True):
+        flat = np.ptp(group.images, axis=(1, 2)) <= FLAT
+        found[name] = Counter(group.kinds.tolist()) + Counter(flat=int(flat.sum()))
+    return found
 
 
 def data_digest(data: Data) -> str:
@@ -198,36 +208,6 @@ def _groups(source: Source, classes: tuple[str, ...], part: str) -> list[Group]:
         groups[name] = group
         cache.keep(stamps[name], group)
     return [groups[name] for name in classes]
-
-
-def check(settings: Any, drawn: bool = True) -> None:
-    """Refuse what the notebooks would refuse of the data, before a run begins, and in the same words.
-
-    What they read is read, and stays in the cache, from which they take it: it costs nothing twice.
-
-    Parameters
-    ----------
-    settings : as in `load_split`
-    drawn : bool
-        Whether the split is drawn, too. A study leaves it out, of which a point may fail.
-
-    Raises
-    ------
-    UsageError
-        If anything is wrong with the data, or if no split can be drawn from them.
-    """
-    test_data = settings.test_data or settings.data
-    class_counts(settings.data, settings.classes, "train")  # at first what no image has to be read for
-    class_counts(test_data, settings.classes, "test")
-    for data in (settings.data, test_data):
-        data_digest(data)  # of all classes
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the notebooks say how many images were converted
-        if drawn:
-            load_split(settings)
-        else:
-            load_training(settings.data, settings.classes)
-            pixel_digests_of_test_images(test_data, settings.classes)
 
 
 def load_split(settings: Any) -> tuple[FaceDataset, Split]:

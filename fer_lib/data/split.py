@@ -118,7 +118,9 @@ def _balanced(total: int, have: list[int], classes: tuple[str, ...]) -> list[int
         if there < need:
             most = min(have) * len(have)
             advice = (
-                f"set train_samples to at most {most}, or null for all" if most else "leave out that class"
+                f"set it to at most {most} (-p train_samples={most}), or to null for all"
+                if most
+                else "leave out that class"
             )
             raise UsageError(
                 f"train_samples: {total:,} needs {need:,} images of class {name!r}, but {there:,} are left "

@@ -1,7 +1,8 @@
 """Tell the expressions on pictures of faces.
 
-Tell the expression on each picture (JPEG, PNG or BMP; one face that fills it; any size and colour, brought
-to 48x48 grey) by the network that comes with the package, or another.
+Tell the expression on each picture by the network that comes with the package, or another. A picture is a
+JPEG of up to 67 million pixels (167 million where it is not progressive), or a PNG or BMP of up to 16.7
+million; one face fills it. It is turned as its EXIF orientation says, and brought to 48x48 grey.
 """
 
 import sys

@@ -29,6 +29,7 @@ class Image(NamedTuple):
     label: str
     name: str  # published: <usage>_<id>.jpg
     sha256: str  # hexadecimal; published: its first PREFIX bytes
+    place: str = ""  # of a copy: where it lies
 
     @property
     def stem(self) -> str:

@@ -7,16 +7,24 @@ is compared image by image (`images.Table`): what was altered, is missing or for
 """
 
 import hashlib
-import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from fer_lib.data.load import Data, resolve
 from fer_lib.data.readers import csv_file
 from fer_lib.data.readers.csv_file import Csv
-from fer_lib.data.readers.source import FER2013_CLASSES, PART_OF, ImageFiles, Source, files_digest
+from fer_lib.data.readers.source import (
+    FER2013_CLASSES,
+    PART_OF,
+    PARTS,
+    ImageFiles,
+    Source,
+    files_digest,
+    listed,
+)
 from fer_lib.files import UsageError, open_regular
 from fer_tools.json_files import read_json
 from fer_tools.published.images import DEVIATIONS, KINDS, Image, Table, read_table
@@ -91,9 +99,29 @@ def md5_of_file(path: str | Path, largest: int) -> str:
 
 
 def files_of(source: ImageFiles) -> list[Image]:
-    """Return all image files of a copy, hashed."""
-    groups = itertools.product(source.parts, source.classes)
-    return [Image(*group, *file) for group in groups for file in source.hashes(*group)]
+    """Return all image files of a copy, hashed; of a folder `validation` beside `test`, too.
+
+    Classes that are written otherwise, "Happy" or FER2013's code 3, are the ones that readers take them for.
+    """
+    found = []
+    places = {part: part for part in source.parts} | {other: "test" for other in _validation(source)}
+    for place, part in places.items():
+        labels = {source.folder_of(place, name): name for name in FER2013_CLASSES}
+        for folder in dict.fromkeys([*source.classes, *labels]):
+            for name, sha256 in source.hashes(place, folder):
+                label = labels.get(folder, folder)
+                found.append(Image(part, label, name, sha256, source.where(place, folder, name)))
+    return found
+
+
+def _validation(source: ImageFiles) -> list[str]:
+    """Return the names of the folders that hold images for validation beside those for testing."""
+    there = {source.parts.get("test")}
+    return [
+        name
+        for name in PARTS["test"]
+        if name not in there and any(map(partial(source.members, name), FER2013_CLASSES))
+    ]
 
 
 def whole_groups(found: Iterable[Image], published: Entries) -> set[Key]:
@@ -164,10 +192,13 @@ def _csv(source: Csv, published: Entries) -> Verdict:
 
 
 def _image_files(source: ImageFiles, published: Entries) -> Verdict:
-    found = files_of(source)
+    if not (found := files_of(source)):
+        there = f"No images in train/<class>/ or test/<class>/, but {listed(source.inside('train'))}"
+        rows = [_row(key, entry["count"], 0, "missing") for key, entry in published.items()]
+        return Verdict("unverified", f"{there}: nothing can be compared; sort them into such folders.", rows)
     rows, files, moved = _compare(source, found, published)
     split = f"{moved:,} images lie in another part than published" if moved else ""
-    validation = source.parts.get("test") == "validation"
+    validation = source.parts.get("test", "test").lower().partition("/")[0] != "test"
     if validation and not moved and any(file.label in FER2013_CLASSES for file in found):
         parts = Counter(file.part for file in found)
         split = f"train and validation ({parts['train']:,} and {parts['test']:,} images), no test"
@@ -186,7 +217,7 @@ def _compare(source: ImageFiles, found: list[Image], published: Entries) -> tupl
         kind, images = table.identify(file)
         counts[images[0].usage if kind == "renamed" else file.usage, file.label][kind] += 1
         if kind != "as published":
-            files[kind].append(source.where(file.part, file.label, file.name))
+            files[kind].append(file.place)
         moved += bool(images) and all(image.part != file.part for image in images)
     there = set(counts)
     for image in table.missing(whole):

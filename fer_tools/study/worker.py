@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import UsageError, sha256_if_there
+from fer_lib.files import UsageError, sha256_of_file
 from fer_tools import paths, pipeline
 from fer_tools.pipeline import KernelDied
 from fer_tools.run import provenance
@@ -121,3 +121,8 @@ def stop(sweep_id: str) -> bool:
             if "ipykernel_launcher" in child.cmdline():
                 child.kill()
     return True
+
+
+def sha256_if_there(path: Path) -> str | None:
+    """SHA-256 (hexadecimal) of a file's bytes; None where there is no such file."""
+    return sha256_of_file(path) if path.is_file() else None

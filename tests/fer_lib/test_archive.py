@@ -145,3 +145,20 @@ def test_a_pipe_that_is_called_zip(tmp_path: Path, inside: bool):
 def test_a_link_to_an_archive_is_followed(face_folder: Path, tmp_path: Path):
     (tmp_path / "b.zip").symlink_to(zipped(face_folder, tmp_path / "a.zip"))
     assert same(load_training(tmp_path / "b.zip"), load_training(face_folder))
+
+
+@pytest.mark.parametrize(("method", "name"), [(9, "deflate64"), (91, "91"), (1, "shrink")])
+def test_a_method_that_cannot_be_read_is_no_damage(face_folder: Path, tmp_path: Path, method: int, name: str):
+    """As Windows packs what is over 2 GB: Deflate64 (APPNOTE.TXT, 4.4.5)."""
+    content = bytearray(zipped(face_folder, tmp_path / "a.zip").read_bytes())
+    for mark, place in ((b"PK\1\2", 10), (b"PK\3\4", 8)):
+        at = content.find(mark)
+        while at >= 0:
+            if content[at + place] == zipfile.ZIP_DEFLATED:
+                content[at + place] = method
+            at = content.find(mark, at + 4)
+    (tmp_path / "a.zip").write_bytes(content)
+    for action in (load_training, load.data_digest, judge):
+        message = refusal(action, tmp_path / "a.zip")
+        assert name in message and "unpack it and give the folder" in message
+        assert "damaged" not in message and "download" not in message

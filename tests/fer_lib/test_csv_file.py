@@ -138,3 +138,17 @@ def test_a_link_to_a_csv_is_followed(face_csv: Path, tmp_path: Path):
     (tmp_path / "mine.csv").symlink_to(face_csv)
     assert same(load_training(tmp_path / "mine.csv"), load_training(face_csv))
     assert load.data_digest(tmp_path / "mine.csv") == load.data_digest(face_csv)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_called_so(tmp_path: Path, encoding: str):
+    (tmp_path / "a.csv").write_text(HEADER + f"3,Training,{ROW}\n", encoding=encoding)
+    for action in (load_training, judge):
+        assert "UTF-16; save it as UTF-8" in refusal(action, tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("rows", [1, 1000])
+def test_lines_that_end_with_cr_alone_are_called_so(tmp_path: Path, rows: int):
+    (tmp_path / "a.csv").write_bytes((HEADER + f"3,Training,{ROW}\n" * rows).replace("\n", "\r").encode())
+    for action in (load_training, judge):
+        assert "lines end with CR alone" in refusal(action, tmp_path / "a.csv")

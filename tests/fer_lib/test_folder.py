@@ -75,7 +75,7 @@ def test_a_farm_of_links_and_odd_names(face_folder: Path, tmp_path: Path):
         (b"", "empty file"),
         (b"hello", "not a JPEG"),
         (b"\xff\xd8\xff", "image"),
-        (encoded(Image.new("L", (4097, 1))), "4097x1"),
+        (encoded(Image.new("L", (4097, 4096))), "4097x4096 pixels, more than the 16.8 million"),
         (encoded(Image.new("L", (48, 48)))[:-30], "damaged"),
         (encoded(Image.new("L", (48, 48)), "GIF"), "not a JPEG"),
     ],

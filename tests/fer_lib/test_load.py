@@ -34,19 +34,31 @@ def test_found_without_typing_more(face_folder: Path, face_csv: Path, tmp_path: 
 def test_fer2013_by_name(face_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("FER2013_DIR", str(face_folder))
     assert load.resolve("fer2013").path == face_folder
+    monkeypatch.setenv("HOME", str(face_folder.parent))
+    monkeypatch.setenv("FER2013_DIR", f"~/{face_folder.name}")
+    assert load.resolve("fer2013").path == face_folder
+    for missing in (f"{face_folder}s", "~/nowhere", "~nobody.at.all/x"):  # no other copy is taken
+        monkeypatch.setenv("FER2013_DIR", missing)
+        message = refusal(load.resolve, "fer2013")
+        assert message.startswith("FER2013_DIR = ") and missing in message
+        assert "no such file" in refusal(load.resolve, missing)
     monkeypatch.delenv("FER2013_DIR")
     monkeypatch.setattr(load, "ROOT", tmp_path / "repository")
     assert "fer data fetch" in refusal(load.resolve, "fer2013")
 
 
-def test_conversions_are_counted_in_one_line(tmp_path: Path):
+def test_what_files_hold_is_counted_by_class(tmp_path: Path):
     make_folder(tmp_path)
-    for file in list((tmp_path / "train/happy").iterdir())[:3]:
+    files = sorted((tmp_path / "train/happy").iterdir())
+    for file in files[:3]:
         Image.open(file).resize((60, 50)).convert("RGB").save(file)
+    for file, grey in zip(files[3:5], (0, 127), strict=True):
+        Image.new("L", (48, 48), grey).save(file)
     for _ in range(2):  # decoded, then from the cache
-        with pytest.warns(UserWarning, match=r"3 of 24 train images were not 48x48 8-bit grey") as seen:
-            load_training(tmp_path)
-        assert len(seen) == 1
+        counted = load.kinds(tmp_path, DEFAULT_CLASSES, "train")
+        assert counted["happy"] == {"JPEG 60x50 RGB": 3, "JPEG 48x48 L": 5, "flat": 2}
+        assert counted["neutral"] == {"JPEG 48x48 L": 8}
+    assert load.kinds(tmp_path, DEFAULT_CLASSES, "test")["happy"] == {"JPEG 48x48 L": 4}
 
 
 def test_bad_classes(face_folder: Path):

@@ -1,7 +1,9 @@
 """What all readers have in common: the same faces in each layout, and classes that come from the data."""
 
+import hashlib
 import os
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +138,111 @@ def test_folders_whose_names_cannot_be_classes_are_passed_over(tmp_path: Path):
     assert shlex.split(message[message.index("-p ") :]) == ["-p", "classes=cat,dog,it's"]
     for name in odd:
         assert "cannot be one" in refusal(load_training, folder, ("cat", name))
+
+
+# --- places and names ---
+
+
+def test_what_loaded_before_is_what_it_was(tmp_path: Path):
+    """Digests of commit 24eac47, of content and of what is loaded, when no folder could have other names."""
+    folder = make_folder(
+        tmp_path / "faces", {"happy": 6, "neutral": 6, "not amused": 4, "Sad": 3}, suffix=".bmp"
+    )
+    (folder / "train/happy/Thumbs.db").write_text("x")
+    seven = make_folder(tmp_path / "seven", {"happy": 6, "neutral": 6}, suffix=".bmp")
+    other = ("neutral", "not amused", "Sad")
+    content = "0e0d2f35ec3cd7a4e799e3b1ab43474e894238cb5cc3b225bb8eb244575b2aeb"
+    loaded = "c3c1e22c672da9b42611f2b2b58116414d025a44163a4870900ec72bcf71ae6e"
+    for data, classes, *digests in (
+        (folder, other, content, loaded),
+        (zipped(folder, tmp_path / "a.zip", "x/"), other, content, loaded),
+        (
+            make_csv(tmp_path / "a.csv", seven),
+            ("neutral", "happy"),
+            "34cd3447928a562e9917127c5eaca27fda01a89fc937fe21e102d39dee457e6c",
+            "96e5cff13311f80cd1492100acb5dad5aa93849c7296c9999527c100eb0c3cee",
+        ),
+    ):
+        digest = hashlib.sha256()
+        for part in ("train", "test"):
+            faces = load.load_faces(data, classes, part)
+            for piece in (faces.images, faces.labels, "\n".join(faces.names).encode()):
+                digest.update(piece if isinstance(piece, bytes) else piece.tobytes())
+        assert [load.data_digest(data), digest.hexdigest()] == digests
+
+
+def renamed(folder: Path, names: dict[str, str]) -> Path:
+    """Rename the folders of classes in both parts."""
+    for part in ("train", "test"):
+        for old, new in names.items():
+            (folder / part / old).rename(folder / part / new)
+    return folder
+
+
+PLACES = {
+    "val": lambda folder: (folder / "test").rename(folder / "val"),
+    "valid": lambda folder: (folder / "test").rename(folder / "valid"),
+    "upper": lambda folder: [(folder / part).rename(folder / part.title()) for part in ("train", "test")],
+    "classes": lambda folder: renamed(folder, {name: name.title() for name in DEFAULT_CLASSES}),
+    "codes": lambda folder: renamed(folder, {"neutral": "6", "happy": "3", "surprise": "5"}),
+    "twice": lambda folder: [twice(folder, part) for part in ("train", "test")],
+    "jfif": lambda folder: [file.rename(file.with_suffix(".JFIF")) for file in folder.glob("*/happy/*")],
+}
+
+
+def twice(folder: Path, part: str) -> None:
+    """Put a part into a folder of its own name."""
+    (folder / part).rename(folder / "x")
+    (folder / part).mkdir()
+    (folder / "x").rename(folder / part / part)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("layout", ["folder", "zip"])
+def test_what_is_written_otherwise_is_read(place: str, layout: str, face_folder: Path, tmp_path: Path):
+    folder = shutil.copytree(face_folder, tmp_path / "faces")
+    PLACES[place](folder)
+    data = folder if layout == "folder" else zipped(folder, tmp_path / "faces.zip")
+    for part, loaded in (("train", load_training), ("test", load_test)):
+        faces = loaded(data)
+        assert same(faces, loaded(face_folder))
+        assert all((folder / name).is_file() for name in faces.names)
+        assert load.class_counts(data, DEFAULT_CLASSES, part) == faces.counts()
+    assert same(load_training(data), load_training(face_folder)), "from the cache"
+    if place == "classes":  # whoever calls them as they are called is understood, too
+        assert load_training(data, ("Happy", "Neutral")).counts() == {"Happy": 40, "Neutral": 40}
+
+
+def test_the_exact_name_comes_first_and_what_is_not_clear_is_not_guessed(face_folder: Path, tmp_path: Path):
+    folder = shutil.copytree(face_folder, tmp_path / "faces")
+    shutil.copytree(folder / "train/happy", folder / "train/HAPPY")
+    shutil.copytree(folder / "train/neutral", folder / "train/3")
+    assert same(load_training(folder), load_training(face_folder))
+    (folder / "train/happy").rename(folder / "train/Happy")
+    message = refusal(load_training, folder)  # HAPPY or Happy?
+    assert "no train images of class 'happy'" in message and "HAPPY" in message and "Happy" in message
+    renamed(shutil.copytree(face_folder, tmp_path / "codes"), {"neutral": "7", "happy": "3", "surprise": "5"})
+    assert "classes with images: 3, 5, 7" in refusal(load_training, tmp_path / "codes"), "not FER2013's codes"
+
+
+def test_a_class_that_is_nearly_called_so_is_named(face_folder: Path, tmp_path: Path):
+    folder = renamed(shutil.copytree(face_folder, tmp_path / "faces"), {"surprise": "surprised"})
+    for data in (folder, zipped(folder, tmp_path / "faces.zip")):
+        message = refusal(load_training, data)
+        assert "happy, neutral, surprised" in message and "is 'surprised' meant? rename it" in message
+        assert "unpack" not in message
+
+
+def test_what_is_there_is_named_where_nothing_was_found(face_folder: Path, tmp_path: Path):
+    folder = shutil.copytree(face_folder, tmp_path / "faces")
+    for part in ("train", "test"):
+        for file in list((folder / part).glob("*/*")):
+            file.rename(folder / part / file.name)
+        for name in DEFAULT_CLASSES:
+            (folder / part / name).rmdir()
+    message = refusal(load_training, folder)
+    assert "there are Training_" in message and " and 115 more" in message
+    assert "its files lie in test, train" in refusal(load_training, zipped(folder, tmp_path / "a.zip"))
+    (folder / "train").rename(folder / "training")
+    (folder / "test").rename(folder / "testing")
+    assert "no data set found; it holds testing, training" in refusal(load_training, folder)

@@ -120,7 +120,7 @@ def test_a_way_around_is_found():
 
 
 # In a kernel, before the first cell: whoever asks for test images with their classes fails. Notebooks 01
-# to 03 may know how many there are of each class, and the digests of their pixels, sorted.
+# to 03 may know how many there are of each class and in what files, and the digests of their pixels, sorted.
 GUARD = """
 import sys
 from fer_lib.data import load
@@ -134,7 +134,7 @@ def guard(owner, name, is_test):
             while frame is not None:
                 callers.add(frame.f_code.co_name)
                 frame = frame.f_back
-            if "pixel_digests_of_test_images" not in callers:
+            if not callers & {"pixel_digests_of_test_images", "kinds"}:
                 raise RuntimeError("TEST LABELS ARE READ")
         return real(*arguments)
     setattr(owner, name, guarded)

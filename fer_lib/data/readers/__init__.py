@@ -11,7 +11,7 @@ from pathlib import Path
 from fer_lib.data.readers.archive import Archive
 from fer_lib.data.readers.csv_file import Csv
 from fer_lib.data.readers.folder import Folder
-from fer_lib.data.readers.source import PARTS, Source
+from fer_lib.data.readers.source import PART_NAMES, Source, parts_of
 from fer_lib.files import UsageError
 
 CSV_NAMES = ("icml_face_data.csv", "fer2013.csv")
@@ -25,7 +25,8 @@ def find(path: Path) -> Source | None:
     if not path.is_dir():
         return {".csv": Csv, ".zip": Archive}.get(path.suffix.lower(), lambda _: None)(path)
     try:
-        parts = {part for part, names in PARTS.items() if any((path / name).is_dir() for name in names)}
+        there = [name for name in os.listdir(path) if name.lower() in PART_NAMES]
+        parts = parts_of(name for name in there if (path / name).is_dir())
         if "train" in parts:
             return Folder(path)
         for name in CSV_NAMES:

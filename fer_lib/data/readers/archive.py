@@ -6,8 +6,8 @@ import zipfile
 from functools import cached_property
 
 from fer_lib.archives import Zip
-from fer_lib.data.picture import MAX_BYTES
-from fer_lib.data.readers.source import PARTS, SUFFIXES, ImageFiles, in_order, parts_of
+from fer_lib.data.picture import MAX_BYTES, SUFFIXES
+from fer_lib.data.readers.source import PART_NAMES, PARTS, ImageFiles, in_order, listed, parts_of
 from fer_lib.files import UsageError, printable
 
 MAX_ARCHIVE_BYTES = 16 << 30  # of an archive, packed or unpacked
@@ -63,7 +63,7 @@ class Archive(ImageFiles):
         seen = set()
         for info in self._zip.infolist():
             pieces = self._pieces(info)
-            if len(pieces) < 3 or not parts_of(pieces[-3:-2]) or pieces[0] == "__MACOSX":
+            if len(pieces) < 3 or pieces[-3].lower() not in PART_NAMES or pieces[0] == "__MACOSX":
                 continue
             if any(piece.startswith(".") for piece in pieces[-2:]) or not pieces[-1].lower().endswith(
                 SUFFIXES
@@ -75,19 +75,26 @@ class Archive(ImageFiles):
             seen.add(info.filename)
             tree = trees.setdefault(tuple(pieces[:-3]), {})
             tree.setdefault((pieces[-3], pieces[-2]), []).append((pieces[-1], info))
+        for root in [root for root, tree in trees.items() if {part for part, _ in tree} == {*root[-1:]}]:
+            for (part, name), found in trees.pop(root).items():  # train/train/<class>/
+                trees.setdefault(root[:-1], {})[f"{part}/{part}", name] = found
         return trees[self._root(trees)]
 
     def _root(self, trees: dict[tuple[str, ...], dict]) -> tuple[str, ...]:
         """Return the outermost folder that holds `train` or, where none does, `test`."""
-        for part, names in PARTS.items():
-            roots = [root for root, tree in trees.items() if any(key[0] in names for key in tree)]
+        for part in PARTS:
+            roots = [root for root, tree in trees.items() if part in parts_of(key[0] for key in tree)]
             roots.sort(key=len)
             if len(roots) > 1 and len(roots[0]) == len(roots[1]):
                 both = " and ".join("/".join((*root, part)) for root in roots[:2])
                 raise UsageError(f"{self.path}: holds both {both}; unpack it and name one")
             if roots:
                 return roots[0]
-        raise UsageError(f"{self.path}: no train/<class>/ or test/<class>/ folders inside; give another")
+        there = listed({os.path.dirname(name) or name for name in self._zip.namelist() if name[-1:] != "/"})
+        raise UsageError(
+            f"{self.path}: no train/<class>/ or test/<class>/ folders inside; its files lie in {there}; "
+            "rename these, or give another"
+        )
 
     @cached_property
     def parts(self) -> dict[str, str]:
@@ -97,15 +104,24 @@ class Archive(ImageFiles):
     def classes(self) -> tuple[str, ...]:
         return in_order(name for _, name in self._tree)
 
+    def inside(self, part: str) -> list[str]:
+        return ["/".join(key) for key in self._tree]
+
     def members(self, part: str, name: str) -> list[tuple[str, object]]:
-        found = self._tree.get((self.parts.get(part, ""), name), [])
+        found = self._tree.get((self.parts.get(part, part), name), [])
         return sorted(found, key=lambda item: item[0])
 
     def content(self, member: zipfile.ZipInfo, where: str) -> bytes:
         try:
             with self._zip.open(member) as handle:
                 return handle.read(MAX_BYTES + 1)
-        except Exception as error:  # zlib.error, BadZipFile, RuntimeError, NotImplementedError, EOFError ...
+        except NotImplementedError as error:
+            method = zipfile.compressor_names.get(member.compress_type, member.compress_type)
+            raise UsageError(
+                f"{self.path}: member {where!r} is packed by a method that cannot be read here ({method}); "
+                "unpack it and give the folder"
+            ) from error
+        except Exception as error:  # zlib.error, BadZipFile, RuntimeError, EOFError ...
             raise UsageError(
                 f"{self.path}: member {where!r} is damaged ({error}); download it again"
             ) from error

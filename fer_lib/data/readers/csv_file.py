@@ -1,5 +1,6 @@
 """Reads a CSV file of pixels."""
 
+import codecs
 import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
@@ -8,7 +9,7 @@ from io import BufferedReader
 
 import numpy as np
 
-from fer_lib.data.picture import SIDE
+from fer_lib.data.picture import AS_IT_SHOULD_BE, SIDE
 from fer_lib.data.readers.source import FER2013_CLASSES, PART_OF, Group, Source
 from fer_lib.files import UsageError, open_regular, printable, sha256_of
 
@@ -18,6 +19,7 @@ SHORTEST = 2 * SIDE * SIDE - 1  # bytes of pixels: a digit each and what parts t
 MOST_COLUMNS = 100  # that are told apart
 # Rows cost their sender SHORTEST bytes each, blank lines one: so there may be as many as rows, and these.
 BLANK_LINES = 1000
+BYTE_ORDERS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 BLOCK = 1024  # CSV rows collected at a time
 COLUMNS = ("emotion", "usage", "pixels")
 CODES = {str(code).encode(): name for code, name in enumerate(FER2013_CLASSES)}
@@ -54,6 +56,12 @@ class Csv(Source):
             opened = open_regular(self.path, LARGEST, follow=True)
             with BufferedReader(opened.detach(), 1 << 20) as handle:
                 for line, text in enumerate(iter(lambda: handle.readline(MAX_LINE), b""), 1):
+                    if line == 1 and (text[:2] in BYTE_ORDERS or text[:2].count(0) == 1):
+                        raise UsageError(f"{self.path}: row 1: text in UTF-16; save it as UTF-8")
+                    if line == 1 and b"\r" in text.rstrip(b"\r\n"):
+                        raise UsageError(
+                            f"{self.path}: row 1: lines end with CR alone; save it with LF or CR LF"
+                        )
                     if len(text) == MAX_LINE:
                         raise UsageError(
                             f"{self.path}: row {line}: longer than {MAX_LINE} bytes; not a FER2013 CSV"
@@ -127,7 +135,8 @@ class Csv(Source):
             for start in range(0, len(images), BLOCK):
                 images[start : start + BLOCK] = blocks[name].pop(0)[: len(images) - start]  # frees as it goes
             names = np.array([f"{printable(self.path.name)}:{line}" for line in lines[name]])
-            yield name, Group(names, images, self.digest(part, name))
+            kinds = np.full(len(names), "CSV" + AS_IT_SHOULD_BE)
+            yield name, Group(names, images, self.digest(part, name), kinds)
 
     def _pixels(self, text: bytes, line: int) -> np.ndarray:
         row = f"{self.path}: row {line}"

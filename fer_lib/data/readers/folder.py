@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from fer_lib.data.picture import MAX_BYTES
-from fer_lib.data.readers.source import PARTS, SUFFIXES, ImageFiles, in_order, parts_of
+from fer_lib.data.picture import MAX_BYTES, SUFFIXES
+from fer_lib.data.readers.source import PART_NAMES, ImageFiles, in_order, parts_of
 from fer_lib.files import UsageError, kind_of, printable, read_regular
 
 
@@ -34,11 +34,18 @@ class Folder(ImageFiles):
 
     @cached_property
     def parts(self) -> dict[str, str]:
-        there = [name for names in PARTS.values() for name in names if os.path.lexists(self.path / name)]
-        for name in there:
+        with _readable(self.path):
+            there = [name for name in os.listdir(self.path) if name.lower() in PART_NAMES]
+        for name in there.copy():
             if not (self.path / name).is_dir():
                 raise UsageError(f"{self.path / name}: not a folder, nor a link to one; mend or remove it")
+            if self._folders(self.path / name) == [name] and self._folders(self.path / name / name):
+                there[there.index(name)] = f"{name}/{name}"
         return parts_of(there)
+
+    def inside(self, part: str) -> list[str]:
+        with _readable(self.path):
+            return os.listdir(self.path / self.parts.get(part, ""))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -65,9 +72,7 @@ class Folder(ImageFiles):
         return found
 
     def members(self, part: str, name: str) -> list[tuple[str, object]]:
-        if part not in self.parts:
-            return []
-        folder = self.path / self.parts[part] / name
+        folder = self.path / self.parts.get(part, part) / name
         if not os.path.lexists(folder):
             return []
         found = []
@@ -88,22 +93,19 @@ class Folder(ImageFiles):
         return super().missing(part, name)
 
     def content(self, member: os.DirEntry, where: str) -> bytes:
-        try:
-            return read_regular(member.path, MAX_BYTES, follow=True)
-        except UsageError as error:  # its name may hold anything
-            raise UsageError(printable(str(error))) from error
+        return read_regular(member.path, MAX_BYTES, follow=True)
 
     def stamps(self, part: str, classes: Sequence[str]) -> dict[str, str]:
         stamps = {}
         for name in classes:
             digest = hashlib.sha256(os.fsencode(os.path.abspath(self.path)))
-            members = self.members(part, name)
+            members = self.members(part, folder := self.folder_of(part, name))
             if not members:
                 raise self.missing(part, name)
-            with _readable(self.path / self.parts[part] / name):
+            with _readable(self.path / self.parts[part] / folder):
                 for file, entry in members:
                     status = entry.stat()
                     key = (file, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
                     digest.update(repr(key).encode())
-            stamps[name] = f"{self.parts[part]}/{name} {digest.hexdigest()}"
+            stamps[name] = f"{self.where(part, folder, '')}\n{digest.hexdigest()}"
         return stamps

@@ -1,5 +1,6 @@
 """What every reader of faces has in common: parts, classes, groups of images and their digests."""
 
+import difflib
 import hashlib
 import os
 import shlex
@@ -19,8 +20,10 @@ from fer_lib.files import UsageError, printable
 FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 PART_OF = {"Training": "train", "PublicTest": "test", "PrivateTest": "test"}  # FER2013's usages
 MOST_CLASSES = 1000
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-PARTS = {"train": ("train",), "test": ("test", "validation")}  # names that a part may have, the usual first
+MOST_NAMED = 5  # of what stands where something else was expected
+# Names that a part may have, the usual first; in any case.
+PARTS = {"train": ("train",), "test": ("test", "validation", "val", "valid")}
+PART_NAMES = {name for names in PARTS.values() for name in names}
 
 
 def in_order(classes: Iterable[str]) -> tuple[str, ...]:
@@ -42,10 +45,23 @@ def in_order(classes: Iterable[str]) -> tuple[str, ...]:
 
 
 def parts_of(there: Iterable[str]) -> dict[str, str]:
-    """Return the parts among the names of folders, and what each is called: {"train": "train", ...}."""
-    there = set(there)
-    found = {part: [name for name in named if name in there] for part, named in PARTS.items()}
+    """Return the parts among the names of folders, and what each is called: {"train": "train", ...}.
+
+    "train/train", as some programs unpack an archive, is the training part where "train" is none.
+    """
+    there = sorted(there, key=lambda name: (len(name), name.swapcase()))  # at first the usual ones
+    found = {
+        part: [name for usual in named for name in there if name.lower().split("/")[0] == usual]
+        for part, named in PARTS.items()
+    }
     return {part: names[0] for part, names in found.items() if names}
+
+
+def listed(names: Iterable[str]) -> str:
+    """Name some of what there is: "Happy, Sad and 3 more"."""
+    names = sorted(map(printable, names))
+    more = [f"{len(names) - MOST_NAMED:,} more"] if len(names) > MOST_NAMED else []
+    return " and ".join([", ".join(names[:MOST_NAMED]), *more]) or "nothing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +75,14 @@ class Group:
     images : (n, 48, 48) uint8
     digest : str
         SHA-256 of the content; for image files over the sorted lines `<file name> <sha256 of the bytes>`.
-    converted : int
-        How many images were not 48x48 8-bit grey and had to be converted.
+    kinds : (n,) str
+        What each file holds; see `picture.decode_image`.
     """
 
     names: np.ndarray
     images: np.ndarray
     digest: str
-    converted: int = 0
+    kinds: np.ndarray
 
 
 def files_digest(lines: Iterable[str]) -> str:
@@ -97,13 +113,17 @@ class Source:
         raise NotImplementedError
 
     def stamps(self, part: str, classes: Sequence[str]) -> dict[str, str]:
-        """Return a text by class that changes whenever the content may have changed; no content is read."""
+        """Return a text by class that changes whenever the content may have changed; no content is read.
+
+        Its first line is the place that images are named by.
+        """
         try:
             status = os.stat(self.path)
         except OSError as error:
             raise UsageError(f"{self.path}: cannot be read ({error.strerror})") from error
         key = (os.path.abspath(self.path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        return {name: repr((self.kind, *key, part, name)) for name in classes}
+        place = f"{self.kind}/{self.parts.get(part, part)}"
+        return {name: f"{place}/{self.folder_of(part, name)}\n{key!r}" for name in classes}
 
     def digest(self, part: str, name: str) -> str:
         """Digest the content of one class without decoding it; the same as `Group.digest`."""
@@ -113,10 +133,20 @@ class Source:
         """Decode the classes one after the other."""
         raise NotImplementedError
 
+    def folder_of(self, part: str, name: str) -> str:
+        """Return what the source calls a class in one part."""
+        return name
+
+    def inside(self, part: str) -> list[str]:
+        """Name what stands where a part, or its classes, should be."""
+        return []
+
     def missing(self, part: str, name: str) -> UsageError:
         """Make the error for a class without images, or a part that does not exist."""
         there = list(self.counts(part))
-        advice = ", ".join(there) or "none; give other data"
+        advice = ", ".join(there) or f"none; there are {listed(self.inside(part))}; give other data"
+        if near := difflib.get_close_matches(name.lower(), there, 1):
+            advice += f"; is {near[0]!r} meant? rename it"
         if len(there) > 1:
             advice += f"; choose with -p {shlex.quote('classes=' + ','.join(there))}"
         return UsageError(f"{self.path}: no {part} images of class {name!r}; classes with images: {advice}")
@@ -136,6 +166,17 @@ class ImageFiles(Source):
     def where(self, part: str, name: str, file: str) -> str:
         return printable(f"{self.parts.get(part, part)}/{name}/{file}")
 
+    def folder_of(self, part: str, name: str) -> str:
+        """Return the folder of a class: of its name or, if there is just one, "Happy" or FER2013's code 3."""
+        if self.members(part, name):
+            return name
+        there = list(self.counts(part))
+        code = name
+        if name in FER2013_CLASSES and set(there) <= set("0123456"):
+            code = str(FER2013_CLASSES.index(name))
+        same = [other for other in there if other.lower() == name.lower() or other == code]
+        return same[0] if len(same) == 1 else name
+
     def counts(self, part: str) -> dict[str, int]:
         counted = {name: len(self.members(part, name)) for name in self.classes}
         return {name: count for name, count in counted.items() if count}
@@ -150,15 +191,16 @@ class ImageFiles(Source):
 
     def read(self, part: str, classes: Sequence[str]) -> Iterator[tuple[str, Group]]:
         for name in classes:
-            members = self.members(part, name)
+            folder = self.folder_of(part, name)
+            members = self.members(part, folder)
             if not members:
                 raise self.missing(part, name)
             images = np.empty((len(members), SIDE, SIDE), np.uint8)
-            names, lines, converted = [], [], 0
+            names, lines, kinds = [], [], []
             for i, (file, member) in enumerate(members):
-                names.append(self.where(part, name, file))
+                names.append(self.where(part, folder, file))
                 content = self.content(member, names[-1])
                 lines.append(f"{file} {hashlib.sha256(content).hexdigest()}\n")
-                images[i], changed = decode_image(content, str(self.path / names[-1]))
-                converted += changed
-            yield name, Group(np.array(names), images, files_digest(lines), converted)
+                images[i], kind = decode_image(content, str(self.path / names[-1]))
+                kinds.append(kind)
+            yield name, Group(np.array(names), images, files_digest(lines), np.array(kinds))
