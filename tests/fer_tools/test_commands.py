@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -147,7 +148,7 @@ def test_verifying_needs_no_tensorflow(face_folder):
     print(f"fer data verify: {seconds:.2f} s CPU")
     assert not heavy & {"tensorflow", "keras"} and "Traceback" not in done.stderr
     *rows, verdict = done.stdout.splitlines()
-    assert done.returncode == 0 and rows and ": " in verdict
+    assert done.returncode == 2 and rows and ": " in verdict
     assert not verdict.startswith("authentic")
 
 
@@ -391,3 +392,46 @@ def test_the_terminal_is_not_steered_by_what_others_wrote(capsys, results, tmp_p
         said = "".join(capsys.readouterr())
         assert "[2J" in said, said
         assert all(character.isprintable() or character == "\n" for character in said), said
+
+
+# -- what is said of data ----------------------------------------------------------------------------------
+
+
+def test_remarks_on_data_stand_on_the_console_before_a_run_begins(
+    capsys, results, tmp_path, make_face_folder, monkeypatch
+):
+    data = make_face_folder(tmp_path / "set", dict.fromkeys(("neutral", "happy", "surprise"), 40))
+    (data / "train/happy/more").mkdir()
+    shutil.move(next(data.glob("train/happy/*.jpg")), data / "train/happy/more/a.jpg")
+    monkeypatch.setattr(pipeline, "execute", lambda run: print("BEGINS"))
+    commands.main(["run", "--preset", "smoke", "--data", str(data), "-p", "train_samples=60"])
+    out = capsys.readouterr().out
+    said = "data: train/happy/more: 1 image is not used"
+    assert said in out and out.index(said) < out.index("BEGINS")
+    assert commands.main(["data", "verify", str(data)]) == 2
+    out = capsys.readouterr().out
+    assert out.startswith(f"image folder {data}\n") and said in out
+    assert commands.main(["data", "verify", "bundled"]) == 0
+
+
+def test_the_advice_for_too_few_images_works_as_it_is_printed(capsys, results, tmp_path, make_face_folder):
+    data = make_face_folder(tmp_path / "set", {"neutral": 40, "happy": 40, "surprise": 12})
+    given = ["run", "--preset", "smoke", "--data", data, "-p", "batch_size=16"]
+    said = refused(capsys, results, *given, "-p", "train_samples=90")
+    (advice,) = re.findall(r"\((-p [^)]*)\)", said)
+    assert advice == "-p train_samples=36"
+    resolved = checking.resolve("smoke", {"data": str(data)} | checking.parse(advice.split()[1:]))
+    pipeline.check_data(resolved)
+    pipeline.check_data(checking.resolve("smoke", {"data": str(data), "train_samples": None}))
+
+
+def test_a_home_in_a_setting_is_followed_and_an_unknown_one_refused(capsys, results, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FER_RESULTS", "~/runs of mine")
+    assert paths.results_folder() == tmp_path / "runs of mine"
+    (tmp_path / "faces").mkdir()
+    assert pipeline.absolute("~/faces") == str(tmp_path / "faces")
+    monkeypatch.setenv("FER_RESULTS", "~nobody.at.all/runs")
+    assert commands.main(["list"]) == 2
+    err = capsys.readouterr().err
+    assert "FER_RESULTS = '~nobody.at.all/runs'" in err and len(err.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -9,9 +10,10 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from staged import write_run
 
 from fer_lib.data import load
-from fer_lib.files import UsageError, printable, sha256_of_file
+from fer_lib.files import UsageError, printable, sha256_of_file, write_json
 from fer_tools import paths, predict_files, pretrained
 from fer_tools.console import json_for_terminal
 
@@ -239,3 +241,58 @@ def test_the_command(pictures, tmp_path):
     assert done.returncode == 2
     assert [row["image"] for row in json.loads(done.stdout)] == [small[59]]
     assert done.stderr.startswith("fer: broken.png: ") and len(done.stderr.splitlines()) == 1
+
+
+# --- the record of a file, and how pictures lie ---
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """Give a .keras file that no run is known of."""
+    import keras
+
+    layers = keras.layers
+    path = tmp_path_factory.mktemp("network") / "network.keras"
+    network = [keras.Input((48, 48, 1)), layers.Flatten(), layers.Dense(3, activation="softmax")]
+    keras.Sequential(network).save(path)
+    return path
+
+
+@pytest.mark.parametrize("where", ["in place", "altered", "copied", "linked", "checkpoint", "shipped"])
+def test_the_record_of_a_file_is_not_beaten(network, tmp_path, monkeypatch, where):
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    assert predict_files.choose(str(network), CLASSES[::-1])[1] == CLASSES[::-1], "of nobody's"
+    run = write_run(tmp_path / "results", 1000, ("training", "overfitting"))
+    document = run.document
+    key = "checkpoints/epoch_001.keras" if where == "checkpoint" else "model.keras"
+    digest = "0" * 64 if where == "altered" else sha256_of_file(network)
+    document["stages"]["overfitting"]["outputs"] = {key: digest}
+    write_json(run.path / "run.json", document)
+    shutil.copy(network, run.model_path)
+    model = {"in place": run.model_path, "altered": run.model_path}.get(where, tmp_path / "mine.keras")
+    if where == "linked":
+        model.symlink_to(run.model_path)
+    elif model != run.model_path:
+        shutil.copy(pretrained.path() if where == "shipped" else network, model)
+    with pytest.raises(UsageError) as caught:
+        predict_files.choose(str(model), CLASSES[::-1])
+    said = str(caught.value)
+    assert said.startswith("--classes: ") and "\n" not in said
+    advice = said[said.index("--classes neutral") :].split()
+    assert predict_files.choose(str(model), advice[1].split(","))[1] == CLASSES
+
+
+def test_pictures_that_lie_on_their_side_are_recognised(faces, pictures, reference, tmp_path):
+    """By the tag of EXIF, whatever it says: the same answers as of the upright copies."""
+    upright, _ = predict_files.predict_files(*reference, pictures[1][::6])
+    turns = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # of Image.Transpose, which undo those of the tags
+    for tag, turn in turns.items():
+        files = []
+        for file in pictures[1][::6]:
+            exif = Image.Exif()
+            exif[0x0112] = tag
+            files.append(str(tmp_path / f"{tag} {os.path.basename(file)}"))
+            Image.open(file).transpose(Image.Transpose(turn)).save(files[-1], exif=exif, quality=95)
+        found, wrong = predict_files.predict_files(*reference, files)
+        assert not wrong
+        assert [row["class"] for row in found] == [row["class"] for row in upright], tag

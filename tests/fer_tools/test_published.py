@@ -585,3 +585,52 @@ def test_comparing_takes_about_as_long_as_hashing(real: Mapping[Path, bytes], tm
     print(f"hashing {hashing:.2f} s, judging {comparing:.2f} s of CPU time")
     assert kinds(verdict) == {"as published": 32_298 - 14, "altered": 14, "missing": 3_589}
     assert comparing < 4 * hashing + 1
+
+
+# --- the same images in folders of other names ---
+
+
+@pytest.mark.parametrize("how", ["title", "codes", "upper parts", "zip"])
+def test_a_copy_whose_folders_are_written_otherwise_is_recognised(copy: Path, tmp_path: Path, how: str):
+    expected = published.judge(copy)
+    for part in ("train", "test"):
+        for code, name in enumerate(FER2013_CLASSES):
+            other = str(code) if how == "codes" else name.title()
+            (copy / part / name).rename(copy / part / other)
+        if how == "upper parts":
+            (copy / part).rename(copy / part.upper())
+    data = zip_of(copy, tmp_path / "a.zip") if how == "zip" else copy
+    assert published.judge(data) == expected and expected.status == "authentic"
+    rotate(next(copy.glob("*/*/Training_331.jpg")))
+    data = zip_of(copy, tmp_path / "b.zip") if how == "zip" else copy
+    verdict = published.judge(data)
+    assert verdict.status == "altered" and ALTERED["one byte"] in verdict.detail
+    (place,) = verdict.files["altered"]
+    assert (copy / place).is_file()
+
+
+@pytest.mark.parametrize("name", ["validation", "val", "valid"])
+def test_images_for_validation_beside_test_are_not_missing(copy: Path, name: str):
+    for file in sorted(copy.glob("test/*/PublicTest_*")):
+        (copy / name / file.parent.name).mkdir(parents=True, exist_ok=True)
+        file.rename(copy / name / file.parent.name / file.name)
+    assert published.judge(copy).status == "authentic"
+    change_byte(copy / name / "surprise/PublicTest_500.jpg")
+    verdict = published.judge(copy)
+    assert verdict.status == "altered"
+    assert verdict.files == {"altered": [f"{name}/surprise/PublicTest_500.jpg"]}
+
+
+@pytest.mark.parametrize("layout", ["folder", "zip"])
+def test_a_copy_without_folders_of_classes_is_not_called_foreign(copy: Path, tmp_path: Path, layout: str):
+    for folder in list(copy.glob("*/*")):
+        for file in list(folder.iterdir()):
+            file.rename(folder.parent / f"{file.stem}_{folder.name}.jpg")
+        folder.rmdir()
+    if layout == "zip":
+        with pytest.raises(UsageError, match="its files lie in test, train"):
+            published.judge(zip_of(copy, tmp_path / "a.zip"))
+        return
+    verdict = published.judge(copy)
+    assert verdict.status == "unverified" and "but Training_" in verdict.detail
+    assert "sort them into such folders" in verdict.detail and "\n" not in verdict.detail

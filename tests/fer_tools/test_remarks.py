@@ -222,7 +222,7 @@ def test_sizes_of_every_kind_are_told_apart_if_one_class_has_the_large_ones(tmp_
 
 
 def test_chance_is_no_warning():
-    """Files of two formats drawn by chance alone: the warning is false in fewer than 1 of 100 sets."""
+    """Files of two formats drawn by chance alone: the warning is false in at most 2 of 100 sets."""
     rng = np.random.default_rng(0)
     warned = 0
     for _ in range(300):
@@ -232,7 +232,7 @@ def test_chance_is_no_warning():
         }
         warned += any("warning" in line for line in data_check.of_pictures(kinds, "train"))
     print(f"false warnings: {warned} of 300")
-    assert warned <= 30
+    assert warned <= 6
 
 
 def test_turned_pictures_are_counted(folder: Path):
