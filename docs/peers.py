@@ -15,6 +15,7 @@ from fer_lib.data import load
 from fer_lib.data.picture import network_input
 from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_tools import pretrained
+from fer_tools.checks.mcnemar import mcnemar
 from fer_tools.model_files import loading
 
 
@@ -47,7 +48,7 @@ def main(answers: str, data: str) -> None:
             given = rows[[f"{peer}.{name}" for name in classes]].to_numpy()
             # Answers are rounded: what is as probable as the largest counts as right, in the peer's favour.
             right = given[np.arange(len(given)), faces.labels] == given.max(axis=1)
-            p = "" if ours is None else f"p = {statistics.mcnemar(ours, right).p_value:.1g}"
+            p = "" if ours is None else f"p = {mcnemar(ours, right).p_value:.1g}"
             print(line(peer, right, balanced(right, faces.labels), p))
 
 

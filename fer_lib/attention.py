@@ -47,9 +47,7 @@ def grad_cam(
 
     layers = [layer for layer in model.layers if is_map(layer)]
     if not layers:
-        raise UsageError(
-            f"{model.name}: no layer gives feature maps; attention needs a convolutional network"
-        )
+        raise UsageError(f"{model.name}: no layer gives feature maps; attention needs convolutions")
     to_maps = keras.Model(model.inputs, [layers[-1].output, logits(model)])
     classes = None if class_index is None else np.broadcast_to(class_index, len(images))
     result = []

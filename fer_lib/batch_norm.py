@@ -66,9 +66,7 @@ class BatchNormStatistics:
         for layer, of_parts in zip(self.layers, zip(*found, strict=True), strict=True):
             # Within images and between them: differences from means, for E[x^2] - E[x]^2 of float32 sums is
             # noise where the contrast is a hundredth of the mean.
-            means, variances = (
-                np.concatenate([np.asarray(part[k], float) for part in of_parts]) for k in (0, 1)
-            )
+            means, variances = (np.concatenate([np.asarray(p[k], float) for p in of_parts]) for k in (0, 1))
             mean = means.mean(axis=0)
             layer.moving_mean.assign(mean.astype(np.float32))
             layer.moving_variance.assign((variances + (means - mean) ** 2).mean(axis=0).astype(np.float32))

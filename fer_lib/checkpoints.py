@@ -65,10 +65,7 @@ def _history(text: np.ndarray) -> list[dict[str, float]]:
 
 def write_history(path: Path, history: list[dict[str, float]]) -> None:
     """Write one line per epoch, floats in full, so that equal runs give equal bytes."""
-    lines = [
-        ",".join(HISTORY_COLUMNS),
-        *(",".join(repr(row[name]) for name in HISTORY_COLUMNS) for row in history),
-    ]
+    lines = [",".join(HISTORY_COLUMNS), *(",".join(repr(row[c]) for c in HISTORY_COLUMNS) for row in history)]
     write_text(path, "\n".join(lines) + "\n")
 
 

@@ -329,6 +329,4 @@ def _check(probabilities: np.ndarray, labels: np.ndarray, k: int) -> None:
         raise UsageError(f"labels: {np.min(labels)} to {np.max(labels)}; they must be within 0 to {k - 1}")
     sums = np.sum(probabilities, axis=1, dtype=float)
     if not (np.min(probabilities) >= 0 and np.allclose(sums, 1, atol=1e-3)):  # NaN fails both
-        raise UsageError(
-            "predictions: rows are not probabilities that sum to 1; end the network with softmax"
-        )
+        raise UsageError("predictions: no probabilities that sum to 1; end the network with softmax")

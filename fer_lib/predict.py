@@ -48,13 +48,11 @@ class Predictor:
         self.model, self.name, self.part = model, name, part
         shapes = [model.input_shape, model.output_shape]
         if [isinstance(shape, tuple) and len(shape) for shape in shapes] != [4, 2]:
-            raise UsageError(
-                f"{name}: not a network from one image to one row of probabilities; give another"
-            )
+            raise UsageError(f"{name}: not a network from an image to a row of probabilities; give another")
         _, size, width, channels = shapes[0]
         if size is None or width != size or channels != 1:
             raise UsageError(
-                f"{name}: takes images of {size} x {width} x {channels}, not square grey ones; give another"
+                f"{name}: takes {size} x {width} x {channels}, not square grey images; give another"
             )
         self.classes = shapes[1][1]
         if self.classes is None or not 2 <= self.classes <= MOST_CLASSES:

@@ -61,9 +61,7 @@ def _fer2013() -> Path:
     if given := os.environ.get("FER2013_DIR"):
         if os.path.exists(path := os.path.expanduser(given)):
             return Path(path)
-        raise UsageError(
-            f"FER2013_DIR = {given!r}: no such file or folder; correct that variable or unset it"
-        )
+        raise UsageError(f"FER2013_DIR = {given!r}: no such file or folder; correct or unset it")
     for place in (ROOT / "data/fer2013", ROOT.parent / "shared/data/fer2013"):
         if place.exists():
             return place

@@ -151,4 +151,4 @@ def test_utf_16_is_called_so(tmp_path: Path, encoding: str):
 def test_lines_that_end_with_cr_alone_are_called_so(tmp_path: Path, rows: int):
     (tmp_path / "a.csv").write_bytes((HEADER + f"3,Training,{ROW}\n" * rows).replace("\n", "\r").encode())
     for action in (load_training, judge):
-        assert "lines end with CR alone" in refusal(action, tmp_path / "a.csv")
+        assert "lines end with CR" in refusal(action, tmp_path / "a.csv")

@@ -59,9 +59,7 @@ class Csv(Source):
                     if line == 1 and (text[:2] in BYTE_ORDERS or text[:2].count(0) == 1):
                         raise UsageError(f"{self.path}: row 1: text in UTF-16; save it as UTF-8")
                     if line == 1 and b"\r" in text.rstrip(b"\r\n"):
-                        raise UsageError(
-                            f"{self.path}: row 1: lines end with CR alone; save it with LF or CR LF"
-                        )
+                        raise UsageError(f"{self.path}: row 1: lines end with CR; save it with LF or CR LF")
                     if len(text) == MAX_LINE:
                         raise UsageError(
                             f"{self.path}: row {line}: longer than {MAX_LINE} bytes; not a FER2013 CSV"
