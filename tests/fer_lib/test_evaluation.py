@@ -436,7 +436,7 @@ def test_attention_without_evidence_is_zero(patch_finder):
 def test_attention_needs_feature_maps():
     keras = pytest.importorskip("keras")
     flat = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
-    with pytest.raises(UsageError, match="convolutional"):
+    with pytest.raises(UsageError, match="convolutions"):
         attention.grad_cam(flat, np.zeros((1, 8, 8, 1), np.float32))
 
 
