@@ -99,7 +99,7 @@ def test_verify_names_what_differs(faces: Path, capsys: pytest.CaptureFixture[st
         file.write_bytes(file.read_bytes() + b"x")
     shutil.copy(files[0], faces / "train/sad/cat.jpg")
     files[7].unlink()
-    assert main(["data", "verify", str(faces)]) == 0
+    assert main(["data", "verify", str(faces)]) == 2
     header, *rows, extra, altered, foreign, missing, verdict = capsys.readouterr().out.splitlines()
     assert header.split() == "usage class found as published altered foreign missing state".split()
     (happy,) = [row for row in rows if row.split()[:2] == ["Training", "happy"]]
