@@ -100,7 +100,8 @@ def test_verify_names_what_differs(faces: Path, capsys: pytest.CaptureFixture[st
     shutil.copy(files[0], faces / "train/sad/cat.jpg")
     files[7].unlink()
     assert main(["data", "verify", str(faces)]) == 2
-    header, *rows, extra, altered, foreign, missing, verdict = capsys.readouterr().out.splitlines()
+    place, header, *rows, extra, altered, foreign, missing, verdict = capsys.readouterr().out.splitlines()
+    assert place == f"image folder {faces}"
     assert header.split() == "usage class found as published altered foreign missing state".split()
     (happy,) = [row for row in rows if row.split()[:2] == ["Training", "happy"]]
     assert happy.split() == "Training happy 7 of 8 0 7 0 1 altered".split()
