@@ -5,6 +5,7 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fuzzing
@@ -23,6 +24,7 @@ from fer_lib.data import load
 from fer_lib.data.faces import DEFAULT_CLASSES
 from fer_lib.data.picture import decode_image
 from fer_lib.data.readers.source import FER2013_CLASSES
+from fer_tools import data_check, metrics
 from fer_tools.published.verdict import judge
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -47,6 +49,8 @@ PICTURES = [
     _encoded("1", "PNG"),
     _encoded("L", "BMP"),
     _encoded("RGB", "BMP"),
+    _encoded("L", "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"),
+    _encoded("L", "PNG", exif=b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"),
 ]
 
 
@@ -68,8 +72,11 @@ def read_everything(target: str, data: Any, classes: tuple[str, ...] = DEFAULT_C
         answer(target, action, data, classes, count=False)
     for part in ("train", "test"):
         answer(target, load.class_counts, data, classes, part, count=False)
-    for action in (load.describe, load.data_digest, judge):
+    for action in (load.describe, load.data_digest, judge, data_check.remarks_of_copy):
         answer(target, action, data, count=False)
+    settings = SimpleNamespace(data=data, test_data="", classes=classes)
+    if facts := answer(target, data_check.facts, settings, count=False):
+        assert not any(metrics.wrong(f"data.{key}", value) for key, value in facts.items())
 
 
 NAMES = st.sampled_from(
@@ -86,7 +93,9 @@ NAMES = st.sampled_from(
 ) | st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20).map(
     lambda text: f"{text}.jpg"
 )
-PARTS = st.sampled_from(["train", "train", "train", "test", "test", "validation", "Train", "x"])
+PARTS = st.sampled_from(
+    ["train", "train", "train", "test", "test", "validation", "Train", "val", "train/train", "x"]
+)
 # Any folder may be a class.
 CLASSES = st.sampled_from(
     [
