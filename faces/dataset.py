@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
-from fer_lib.files import UsageError, atomic_path, read_json, sha256_of_file, write_json, write_text
+from fer_lib.files import UsageError, atomic_path, sha256_of_file, write_text
+from fer_tools.json_files import read_json, write_json
 
 BUNDLED = Path(__file__).parent.parent / "data" / "bundled"
 SIZE, COLUMNS = 48, 60

@@ -1,19 +1,16 @@
 """Errors for the reader, and files that are either whole or absent."""
 
 import hashlib
-import json
 import os
 import stat
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 ROOT = Path(__file__).resolve().parent.parent  # the checkout, or where the package was installed
 MEGABYTE = 2**20  # bytes
-LARGEST_JSON = 8 * MEGABYTE  # run.json of 10,000 epochs has 1.1
 
 
 class UsageError(Exception):
@@ -93,36 +90,10 @@ def columns(rows: Sequence[Sequence[str]], align: str) -> list[str]:
     ]
 
 
-def say(line: str) -> None:
-    """Print a line. What others wrote into runs and names of files cannot steer the terminal with it."""
-    print(printable(line), flush=True)
-
-
-def complain(message: str) -> None:
-    """Print to the standard error stream what went wrong, as a line of `fer`; see `say`."""
-    print(printable(f"fer: {message}"), file=sys.stderr)
-
-
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text whole or not at all; see `atomic_path`."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-
-
-def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON with sorted keys, so that equal values give equal bytes.
-
-    Raises
-    ------
-    UsageError
-        If a number is not finite, a text is no Unicode, or as in `atomic_path`.
-    """
-    try:
-        text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        text.encode()
-    except ValueError as error:
-        raise UsageError(f"{path}: cannot hold what it should say ({error})") from error
-    write_text(path, text + "\n")
 
 
 _KINDS = (
@@ -194,21 +165,6 @@ def read_regular(path: str | Path, largest: int, follow: bool = False) -> bytes:
             raise UsageError(f"{printable(str(path))}: cannot be read ({error.strerror or error})") from error
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file of somebody else's; see `open_regular`.
-
-    Raises
-    ------
-    UsageError
-        If the file is missing, unreadable, a link, beyond reason or not JSON.
-    """
-    content = read_regular(path, LARGEST_JSON)
-    try:
-        return json.loads(content.decode())  # text mode takes a third longer; `fer list` feels it
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not valid JSON ({error}); restore it or run it anew") from error
-
-
 def sha256_of(*parts: str | bytes) -> str:
     """SHA-256 (hexadecimal) of parts, each preceded by its length so that none runs into the next."""
     digest = hashlib.sha256()
@@ -217,11 +173,6 @@ def sha256_of(*parts: str | bytes) -> str:
         digest.update(len(data).to_bytes(8, "big"))
         digest.update(data)
     return digest.hexdigest()
-
-
-def sha256_of_json(value: Any) -> str:
-    """SHA-256 (hexadecimal) of a value that JSON can hold; the order of keys does not matter."""
-    return sha256_of(json.dumps(value, sort_keys=True))
 
 
 def sha256_of_file(path: str | Path, largest: int | None = None) -> str:

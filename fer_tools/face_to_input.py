@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fer_lib.data.picture import network_input, to_face
-from fer_lib.files import write_json
+from fer_tools.json_files import write_json
 
 SIZES = (48, 64)  # of the network's input, pixels
 ABOUT = (

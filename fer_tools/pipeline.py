@@ -10,9 +10,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import UsageError, atomic_path, say
+from fer_lib.files import UsageError, atomic_path
 from fer_lib.tensorflow_import import stderr_to
 from fer_tools import checking, locks, paths, progress, scratch
+from fer_tools.console import say
 from fer_tools.run import find, tree
 from fer_tools.run.document import THREAD_COUNT
 from fer_tools.run.edges import stale_reason
@@ -29,7 +30,7 @@ class KernelDied(UsageError):
     """A kernel ended before its notebook: killed, or out of memory."""
 
 
-def start(preset: str, given: dict[str, Any], reuse: bool = False) -> Run:
+def start(preset: str, given: dict[str, Any], reuse: bool = False, drawn: bool = True) -> Run:
     """Make a run with resolved parameters, or find the newest that has the same.
 
     Parameters
@@ -40,6 +41,8 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False) -> Run:
         Parameters that differ from the preset's.
     reuse : bool
         Take the newest run with equal parameters, if there is one, instead of a new one.
+    drawn : bool
+        As in `check_data`.
 
     Raises
     ------
@@ -49,8 +52,8 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False) -> Run:
     from fer_tools import data_check
 
     resolved, threads = checking.resolve(preset, given), _threads()
-    check_data(resolved)
-    for line in data_check.remarks(checking.build("training", resolved["training"])):
+    check_data(resolved, drawn)
+    for line in data_check.remarks(checking.build("training", resolved["training"])) if drawn else ():
         say(f"data: {line}")
     if reuse:
         for run, document in find.all_runs():

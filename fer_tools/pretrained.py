@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_lib import models
-from fer_lib.files import read_json
+from fer_tools.json_files import read_json
 
 NAME = "optimized_model"
 PUBLIC_BEST = 0.7775  # test accuracy of the best public solution of the assignment, 149,683 parameters

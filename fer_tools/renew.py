@@ -17,8 +17,10 @@ from typing import Any
 
 import nbformat
 
-from fer_lib.files import UsageError, complain, sha256_of, sha256_of_file, write_json, write_text
+from fer_lib.files import UsageError, sha256_of, sha256_of_file, write_text
 from fer_tools import checking, paths, pipeline, pretrained
+from fer_tools.console import complain
+from fer_tools.json_files import write_json
 from fer_tools.run import find, provenance, source_code
 from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import MODEL, Run

@@ -1,4 +1,4 @@
-"""Temporary folders and files, removed when done with, or by a later process where theirs was killed."""
+"""Temporary files and folders: removed when done with, or by a later process where theirs was killed."""
 
 import os
 import re
@@ -63,12 +63,12 @@ def _remove(path: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-# As `fer_lib.files.atomic_path` names it: the stem, and eight characters of the tempfile module's.
+# As `atomic_path` names it: the stem, and eight characters of the tempfile module's.
 _TEMPORARY = re.compile(r"\.(?P<stem>.*)-[a-z0-9_]{8}(\.[^.]*)?")
 
 
 def remove_leftovers(*places: Path) -> None:
-    """Remove temporary files of `fer_lib.files.atomic_path` whose process was killed before it could.
+    """Remove temporary files that `atomic_path` could not remove because its process was killed.
 
     Parameters
     ----------

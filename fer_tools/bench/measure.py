@@ -22,11 +22,12 @@ from fer_lib import models
 from fer_lib.data import load
 from fer_lib.data.faces import DEFAULT_CLASSES, FaceDataset
 from fer_lib.figures import style
-from fer_lib.files import UsageError, write_json, write_text
+from fer_lib.files import UsageError, write_text
 from fer_tools import checking, paths, scratch
 from fer_tools.bench import figure, machine, table
 from fer_tools.bench.contenders import COMMANDS, QUICK, SGEMM, Size, Way, ways
 from fer_tools.bench.process import Child
+from fer_tools.json_files import write_json
 from fer_tools.progress import Progress
 
 

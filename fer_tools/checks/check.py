@@ -6,8 +6,9 @@ Nothing is signed: a file that was changed together with its digest in run.json 
 from collections import Counter
 from collections.abc import Iterator
 
-from fer_lib.files import columns, say
+from fer_lib.files import columns
 from fer_tools import locks
+from fer_tools.console import say
 from fer_tools.report import build
 from fer_tools.run.edges import Edge, stage_edges, strays
 from fer_tools.run.run import Run

@@ -8,8 +8,9 @@ from itertools import islice
 
 import numpy as np
 
-from fer_lib.files import UsageError, read_regular, say
+from fer_lib.files import UsageError, read_regular
 from fer_lib.statistics import mcnemar, wilson_interval
+from fer_tools.console import say
 from fer_tools.run.run import Run
 from fer_tools.run.tree import LARGEST_FILE
 from fer_tools.stages import STAGES

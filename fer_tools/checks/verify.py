@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import columns, printable, say
+from fer_lib.files import columns, printable
 from fer_tools import checking, metrics, scratch
 from fer_tools.checks import check
+from fer_tools.console import say
 from fer_tools.report import build
 from fer_tools.run import find
 from fer_tools.run.edges import Edge

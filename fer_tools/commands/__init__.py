@@ -10,7 +10,7 @@ import io
 import sys
 from collections.abc import Sequence
 
-from fer_lib.files import UsageError, complain
+from fer_lib.files import UsageError
 from fer_tools.commands import (
     bench,
     check,
@@ -24,6 +24,7 @@ from fer_tools.commands import (
     sweep,
     verify,
 )
+from fer_tools.console import complain
 
 COMMANDS = {
     "run": run,

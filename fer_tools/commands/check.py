@@ -6,8 +6,8 @@ or environment are others now), altered (not what was written) or missing. Exit 
 
 from typing import Any
 
-from fer_lib.files import complain, say
 from fer_tools.commands.report import chosen
+from fer_tools.console import complain, say
 
 
 def arguments(parser: Any) -> None:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from fer_lib.files import columns, say
+from fer_lib.files import columns
+from fer_tools.console import say
 
 NAMED = 5  # files of a kind
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import UsageError, columns, complain, say
+from fer_lib.files import UsageError, columns
+from fer_tools.console import complain, say
 from fer_tools.metrics import is_number
 
 LONGEST = 60  # characters of the name of a set of data

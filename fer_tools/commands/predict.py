@@ -5,12 +5,11 @@ JPEG of up to 67 million pixels (167 million where it is not progressive), or a 
 million; one face fills it. It is turned as its EXIF orientation says, and brought to 48x48 grey.
 """
 
-import json
-import re
 import sys
 from typing import Any
 
-from fer_lib.files import columns, complain, say
+from fer_lib.files import columns
+from fer_tools.console import complain, json_for_terminal, say
 
 
 def arguments(parser: Any) -> None:
@@ -46,23 +45,3 @@ def action(options: Any) -> int:
 def _ranked(probabilities: dict[str, float]) -> str:
     ranked = sorted(probabilities.items(), key=lambda pair: -pair[1])
     return "  ".join(f"{name} {100 * probability:.1f}%" for name, probability in ranked)
-
-
-def json_for_terminal(value: Any, encoding: str) -> str:
-    """Return JSON that cannot steer a terminal, and that it can show; it says the same.
-
-    Letters stay as they are; what is no letter or sign, or has none in `encoding`, is escaped.
-    """
-
-    def shown(match: re.Match[str]) -> str:
-        try:
-            match[0].encode(encoding)
-            if match[0].isprintable():
-                return match[0]
-        except UnicodeError:
-            pass
-        units = match[0].encode("utf-16-be", "surrogatepass").hex()
-        return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
-
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    return re.sub(r"[^\n -~]", shown, text)

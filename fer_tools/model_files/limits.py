@@ -6,23 +6,20 @@ can interrupt them.
 """
 
 import os
-import shutil
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NoReturn
 
-from fer_lib.files import complain
+from fer_tools.console import complain
 from fer_tools.model_files.inspection import refused
 
 MOST_SECONDS = 15.0  # of processor time; the import of TensorFlow takes 3 to 6, a network of a student 0.2
 MOST_MEMORY = 1_600_000_000  # bytes, besides what the process had before
 EVERY = 0.02  # seconds
-_folders: set[str] = set()  # what is removed before the process ends
 
 
 @contextmanager
@@ -50,17 +47,6 @@ def bounded(path: str | Path) -> Iterator[None]:
         thread.join()
 
 
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Yield a folder that is removed at the end, that of the process included."""
-    with TemporaryDirectory(prefix="fer-") as folder:
-        _folders.add(folder)
-        try:
-            yield Path(folder)
-        finally:
-            _folders.discard(folder)
-
-
 def _memory() -> int:
     """Return the bytes of the process that are in memory; 0 if that cannot be told."""
     try:
@@ -72,8 +58,5 @@ def _memory() -> int:
 
 def _end(path: str | Path, reason: str) -> NoReturn:
     complain(str(refused(path, reason)))
-    for folder in list(_folders):
-        shutil.rmtree(folder, ignore_errors=True)
     sys.stderr.flush()
-    # Another program in its place: no thread of this one is waited for.
-    os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", "raise SystemExit(2)"])
+    os._exit(2)  # no thread is waited for; what is temporary, the next process removes

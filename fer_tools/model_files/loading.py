@@ -11,7 +11,8 @@ from typing import Any
 
 from fer_lib import tensorflow_import
 from fer_lib.files import UsageError
-from fer_tools.model_files import configuration, cost, inspection, limits, reasons
+from fer_tools import scratch
+from fer_tools.model_files import configuration, cost, inspection, reasons
 from fer_tools.model_files.cost import Cost
 from fer_tools.model_files.inspection import Contents, refused
 
@@ -39,7 +40,7 @@ def load_with_cost(path: str | Path) -> tuple[Any, Cost]:
     UsageError
         If `inspect` refuses the file, its network is too large or too slow, or Keras refuses it.
     """
-    with limits.temporary_folder() as folder:
+    with scratch.folder() as folder:
         # A copy: what is looked at is what is loaded, whoever writes to the file meanwhile.
         copy = folder / "model.h5"
         with inspection.opened(path) as theirs, open(copy, "w+b") as ours:

@@ -25,7 +25,8 @@ from fer_lib.data.readers.source import (
     files_digest,
     listed,
 )
-from fer_lib.files import UsageError, open_regular, read_json
+from fer_lib.files import UsageError, open_regular
+from fer_tools.json_files import read_json
 from fer_tools.published.images import DEVIATIONS, KINDS, Image, Table, read_table
 
 DIGESTS = Path(__file__).with_name("fer2013.digests.json")

@@ -18,17 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import (
-    MEGABYTE,
-    ROOT,
-    UsageError,
-    atomic_path,
-    read_json,
-    read_regular,
-    sha256_of_file,
-    sha256_of_json,
-    write_json,
-)
+from fer_lib.files import MEGABYTE, ROOT, UsageError, atomic_path, read_regular, sha256_of_file
+from fer_tools.json_files import read_json, sha256_of_json, write_json
 from fer_tools.paths import in_checkout
 from fer_tools.report import numbers, values
 from fer_tools.run.edges import Edge

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fer_lib import models
-from fer_lib.files import UsageError, read_json, read_regular
+from fer_lib.files import UsageError, read_regular
+from fer_tools.json_files import read_json
 from fer_tools.report.numbers import clean, words
 from fer_tools.run.tree import LARGEST_FILE
 

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import UsageError, read_json
+from fer_lib.files import UsageError
+from fer_tools.json_files import read_json
 from fer_tools.kinds import Number
 
 THREAD_COUNT = Number(1, 1024, "threads of a kernel", whole=True, optional=True)

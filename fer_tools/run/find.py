@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import UsageError, complain, write_json
+from fer_lib.files import UsageError
 from fer_tools import paths
+from fer_tools.console import complain
+from fer_tools.json_files import write_json
 from fer_tools.run import tree
 from fer_tools.run.run import Run
 

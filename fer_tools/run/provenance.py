@@ -6,8 +6,9 @@ import subprocess
 from importlib import metadata
 from typing import Any
 
-from fer_lib.files import UsageError, read_json, sha256_of_file, sha256_of_json
+from fer_lib.files import UsageError, sha256_of_file
 from fer_tools import paths
+from fer_tools.json_files import read_json, sha256_of_json
 from fer_tools.run import source_code
 from fer_tools.run.run import Run
 from fer_tools.run.tree import LARGEST_FILE

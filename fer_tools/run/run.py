@@ -12,8 +12,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import UsageError, read_json, sha256_of_file, sha256_of_json, write_json
+from fer_lib.files import UsageError, sha256_of_file
 from fer_tools import checking, metrics
+from fer_tools.json_files import read_json, sha256_of_json, write_json
 from fer_tools.run import document, tree
 from fer_tools.stages import STAGES
 

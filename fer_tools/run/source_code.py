@@ -18,8 +18,10 @@ from fer_lib.files import ROOT, UsageError, sha256_of
 PLUMBING = (
     "fer_lib/files.py",
     "fer_tools/run/",
-    *(f"fer_tools/{name}.py" for name in ("checking", "kinds", "parameters", "paths", "progress", "stages")),
-)
+    "fer_tools/checking.py", "fer_tools/console.py", "fer_tools/json_files.py", "fer_tools/kinds.py",
+    "fer_tools/locks.py", "fer_tools/metrics.py", "fer_tools/parameters.py", "fer_tools/paths.py",
+    "fer_tools/progress.py", "fer_tools/scratch.py", "fer_tools/stages.py",
+)  # fmt: skip
 # One module imports others by names that are not in its text: the networks, of which a run has one.
 NETWORKS = "fer_lib/models/__init__.py"
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from fer_lib.files import UsageError, atomic_path, sha256_of_file, write_json, write_text
+from fer_lib.files import UsageError, atomic_path, sha256_of_file, write_text
 from fer_tools import checking, metrics
+from fer_tools.json_files import write_json
 from fer_tools.run import find, provenance
 from fer_tools.run.run import Run
 from fer_tools.stages import STAGES

@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from fer_lib.files import MEGABYTE, UsageError, read_regular, sha256_of_json
+from fer_lib.files import MEGABYTE, UsageError, read_regular
 from fer_tools import checking, parameters, paths, pipeline
+from fer_tools.json_files import sha256_of_json
 from fer_tools.stages import STAGES
 
 EMPTY: dict[str, Any] = {  # a study that leaves everything out

@@ -17,8 +17,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from fer_lib.files import UsageError, complain, sha256_of_json, write_json
+from fer_lib.files import UsageError
 from fer_tools import locks, scratch
+from fer_tools.console import complain
+from fer_tools.json_files import sha256_of_json, write_json
 from fer_tools.progress import Progress
 from fer_tools.run import find
 from fer_tools.run.edges import stale_reason

@@ -88,7 +88,7 @@ def work(preset: str, given: dict[str, Any], needs: dict[str, Any]) -> tuple[str
         ):
             if reason := _unlike(needs):
                 return None, f"worker on {socket.gethostname()}: {reason}"
-            run = pipeline.start(preset, given, reuse=True)
+            run = pipeline.start(preset, given, reuse=True, drawn=False)
             # What has killed a worker twice at one point, most often want of memory, would kill a third.
             starts = Path(needs["study"]) / ".starts" / run.name
             starts.parent.mkdir(exist_ok=True)

@@ -20,18 +20,15 @@ from fer_lib.files import (
     UsageError,
     atomic_path,
     columns,
-    complain,
     open_regular,
     printable,
-    read_json,
     read_regular,
-    say,
     sha256_of,
     sha256_of_file,
-    sha256_of_json,
-    write_json,
     write_text,
 )
+from fer_tools.console import complain, say
+from fer_tools.json_files import read_json, sha256_of_json, write_json
 from fer_tools.scratch import remove_leftovers
 
 

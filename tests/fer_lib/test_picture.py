@@ -14,7 +14,8 @@ from made import draw_face, encoded
 from PIL import Image
 
 from fer_lib.data.picture import AS_IT_SHOULD_BE, decode_image, network_input, to_face
-from fer_lib.files import ROOT, read_json
+from fer_lib.files import ROOT
+from fer_tools.json_files import read_json
 
 
 def test_conversion_by_the_stated_rule():

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from fer_lib import models
 from fer_lib.data.faces import can_be_class
 from fer_lib.data.readers.source import FER2013_CLASSES
-from fer_lib.files import UsageError, read_json
+from fer_lib.files import UsageError
 from fer_tools import checking, parameters
+from fer_tools.json_files import read_json
 from fer_tools.kinds import Classes, Number, Text
 from fer_tools.stages import STAGES
 

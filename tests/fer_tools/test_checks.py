@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from synthetic import TABLES_OF, make_run, synthetic_run, synthetic_tables
 
-from fer_lib.files import UsageError, read_json, sha256_of_file, write_json
+from fer_lib.files import UsageError, sha256_of_file
 from fer_tools import checking, commands, paths, pipeline, scratch
 from fer_tools.checks import verify
+from fer_tools.json_files import read_json, write_json
 from fer_tools.report import build
 from fer_tools.run import find, provenance
 from fer_tools.run.edges import stale_reason

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from staged import write_run
 
-from fer_lib.files import read_json
 from fer_tools import checking, commands, paths, pipeline, stages
 from fer_tools.commands import list_runs
+from fer_tools.json_files import read_json
 from fer_tools.run import find
 
 HEAVY = ("tensorflow", "keras", "pandas", "matplotlib", "papermill", "PIL", "h5py", "IPython")

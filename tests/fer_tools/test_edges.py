@@ -6,8 +6,9 @@ import shutil
 import pytest
 from staged import TRAINING_METRICS, choose, settings, train
 
-from fer_lib.files import UsageError, read_json, write_json
+from fer_lib.files import UsageError
 from fer_tools import paths, stages
+from fer_tools.json_files import read_json, write_json
 from fer_tools.run import find, provenance
 from fer_tools.run.edges import stage_edges, stale_reason, strays
 from fer_tools.run.run import Run

@@ -1,7 +1,8 @@
 """The committed test vectors are those that are written today, and small."""
 
-from fer_lib.files import ROOT, read_json
+from fer_lib.files import ROOT
 from fer_tools import face_to_input
+from fer_tools.json_files import read_json
 
 COMMITTED = ROOT / "tests" / "references" / "face_to_input.json"
 

@@ -16,10 +16,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from synthetic import make_run, synthetic_run
 
-from fer_lib import evaluation, files, models, overfitting
+from fer_lib import evaluation, models, overfitting
 from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_lib.files import UsageError
-from fer_tools import checking, commands
+from fer_tools import checking, commands, json_files
 from fer_tools.report import build
 from fer_tools.run import provenance
 from fer_tools.run.run import Run
@@ -161,7 +161,7 @@ def test_files_of_a_run(sandbox: Path, quick, finished: Run, capsys, data, name,
         document = run.document
         outputs = document["stages"]["evaluation"]["outputs"]
         outputs["tables/predictions.csv"] = run.digest("tables/predictions.csv")
-        files.write_json(run.path / "run.json", document)
+        json_files.write_json(run.path / "run.json", document)
     other = [str(finished.path)] if command == ["compare"] else []
     arguments = [*command, *([] if command == ["list"] else [run.name]), *other]
     try:
@@ -231,7 +231,7 @@ def test_what_is_put_into_a_run(sandbox: Path, quick, finished: Run, capsys, put
         document = run.document
         document["stages"]["overfitting"]["outputs"][entry] = "0" * 64
         document["stages"]["overfitting"]["replaces"] = [entry]
-        files.write_json(run.path / "run.json", document)
+        json_files.write_json(run.path / "run.json", document)
     for place, what in puts:
         try:
             _put(run.path / place, what, mine / target)
@@ -279,7 +279,7 @@ def test_notebooks_that_continue_a_run(sandbox: Path, quick, finished: Run, caps
 @example(b"1" * 6000)
 def test_json(sandbox: Path, content: bytes):
     (sandbox / "a.json").write_bytes(content)
-    answer("JSON", files.read_json, sandbox / "a.json")
+    answer("JSON", json_files.read_json, sandbox / "a.json")
 
 
 # -- numbers -----------------------------------------------------------------------------------------------

@@ -118,7 +118,8 @@ def test_results_that_may_only_be_read(disk, earlier, face_folder, command, monk
     assert mounted(disk, "remount", "ro")
     monkeypatch.setenv("FER_RESULTS", str(disk))
     monkeypatch.setattr(pipeline, "interruptible", lambda: None)
-    given = {"run": ["--preset", "smoke", "--data", str(face_folder)], "compare": [earlier.name] * 2}
+    data = ["--data", str(face_folder), "-p", "train_samples=null"]
+    given = {"run": ["--preset", "smoke", *data], "compare": [earlier.name] * 2}
     code = commands.main([command, *given.get(command, [])])
     out, err = capsys.readouterr()
     if command == "list":

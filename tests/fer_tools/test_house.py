@@ -159,13 +159,13 @@ def test_private_names_stay_in_their_module():
     assert [use for name, path in (HOUSE | TESTS).items() for use in taken_private_names(name, path)] == []
 
 
-OF_NAMED_TUPLES = ("_asdict", "_fields", "_replace")  # which are documented
+DOCUMENTED = ("_asdict", "_fields", "_replace", "_exit")  # of named tuples, and of os
 
 
 def private_attributes(name: str, path: Path) -> Iterator[str]:
     """Yield the private attributes that a module uses of anything but an object of its own class."""
     for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Attribute) and private(node.attr) and node.attr not in OF_NAMED_TUPLES:
+        if isinstance(node, ast.Attribute) and private(node.attr) and node.attr not in DOCUMENTED:
             if (owner := ast.unparse(node.value)) not in ("self", "cls"):
                 yield f"{name}:{node.lineno}: {owner}.{node.attr}"
 

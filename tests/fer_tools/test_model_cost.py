@@ -209,8 +209,7 @@ def test_a_process_that_a_network_takes_over_ends_with_a_line(tmp_path):
 import sys, threading, numpy as np
 from fer_tools.model_files import limits
 limits.MOST_SECONDS, limits.MOST_MEMORY = 1.0, 100_000_000
-with limits.bounded("x.keras"), limits.temporary_folder() as folder:
-    (folder / "copy").touch()
+with limits.bounded("x.keras"):
     if sys.argv[1] == "time":
         while True: pass
     threading.Event().wait(len(np.ones(10**8).tobytes()))
@@ -226,7 +225,6 @@ with limits.bounded("x.keras"), limits.temporary_folder() as folder:
             timeout=60,
         )
         assert done.returncode == 2 and said in done.stderr and done.stderr.startswith("fer: x.keras: ")
-        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,11 @@ import nbformat
 import pytest
 from processes import SMALL, alive, begun, command, descendants, fer, wait_for
 
-from fer_lib.files import UsageError, read_json, sha256_of_file, write_json
+from fer_lib.files import UsageError, sha256_of_file
 from fer_lib.tensorflow_import import stderr_to
-from fer_tools import locks, paths, pipeline, stages
+from fer_tools import checking, locks, paths, pipeline, stages
 from fer_tools.checks import check
+from fer_tools.json_files import read_json, write_json
 from fer_tools.run import find
 from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import Run
@@ -303,8 +304,11 @@ def test_what_an_interrupted_kernel_had_begun_to_write_is_removed_at_once(pair, 
     assert started[0].wait() == 0 and not half_written.exists()
 
 
-def test_a_cell_that_fails_is_named_and_the_notebook_kept(face_folder, tmp_path):
-    done = fer(tmp_path, "run", "--preset", "smoke", "--data", face_folder, "-p", "train_samples=5000")
+def test_a_cell_that_fails_is_named_and_the_notebook_kept(face_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path))
+    run = find.create("basic_model_3_epochs")
+    run.update(parameters=checking.resolve("smoke", {"data": str(face_folder), "train_samples": 5000}))
+    done = fer(tmp_path, "run", "--resume", run.name)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("fer: 01_exploration, cell ") and "train_samples" in line and "--resume" in line

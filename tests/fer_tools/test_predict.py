@@ -13,9 +13,10 @@ from PIL import Image
 from staged import write_run
 
 from fer_lib.data import load
-from fer_lib.files import UsageError, printable, sha256_of_file, write_json
+from fer_lib.files import UsageError, printable, sha256_of_file
 from fer_tools import paths, predict_files, pretrained
-from fer_tools.commands.predict import json_for_terminal
+from fer_tools.console import json_for_terminal
+from fer_tools.json_files import write_json
 
 REFERENCE = paths.ROOT / "results" / "reference" / "model.keras"
 CLASSES = ["neutral", "happy", "surprise"]

@@ -8,8 +8,9 @@ import nbformat
 import pytest
 from synthetic import make_run, synthetic_run
 
-from fer_lib.files import ROOT, UsageError, read_json, sha256_of, sha256_of_file
+from fer_lib.files import ROOT, UsageError, sha256_of, sha256_of_file
 from fer_tools import checking, paths, pretrained, renew
+from fer_tools.json_files import read_json
 from fer_tools.run import find, provenance, source_code
 from fer_tools.run.edges import stage_edges
 from fer_tools.run.run import Run

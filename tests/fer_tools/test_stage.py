@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from staged import choose, settings, train
 
-from fer_lib.files import UsageError, read_json
+from fer_lib.files import UsageError
 from fer_tools import checking, pipeline
+from fer_tools.json_files import read_json
 from fer_tools.run import find, provenance, stage
 from fer_tools.run.edges import stale_reason
 from fer_tools.run.stage import begin

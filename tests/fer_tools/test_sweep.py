@@ -16,8 +16,9 @@ import pytest
 from asserting import within
 from processes import alive, command, descendants, wait_for
 
-from fer_lib.files import UsageError, read_json, write_json
+from fer_lib.files import UsageError
 from fer_tools import checking, commands, paths, pipeline
+from fer_tools.json_files import read_json, write_json
 from fer_tools.run import find, provenance
 from fer_tools.run.edges import stale_reason
 from fer_tools.study import effects, read, sweep, worker

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from fer_lib.files import write_json
 from fer_tools import checking
+from fer_tools.json_files import write_json
 from fer_tools.run.run import Run
 from fer_tools.run.stage import OpenStage, begin
 
