@@ -61,9 +61,7 @@ def _fer2013() -> Path:
     if given := os.environ.get("FER2013_DIR"):
         if os.path.exists(path := os.path.expanduser(given)):
             return Path(path)
-        raise UsageError(
-            f"FER2013_DIR = {given!r}: no such file or folder; correct that variable or unset it"
-        )
+        raise UsageError(f"FER2013_DIR = {given!r}: no such file or folder; correct or unset it")
     for place in (ROOT / "data/fer2013", ROOT.parent / "shared/data/fer2013"):
         if place.exists():
             return place
@@ -177,7 +175,7 @@ def kinds(data: Data, classes: Sequence[str], part: str) -> dict[str, Counter[st
     classes, found = check_classes(classes), {}
     for name, group in zip(classes, _groups(resolve(data), classes, part), strict=True):
         flat = np.ptp(group.images, axis=(1, 2)) <= FLAT
-        found[name] = Counter(group.kinds.tolist()) + Counter(flat=int(flat.sum()))
+        found[name] = Counter(group.kinds) + Counter(flat=int(flat.sum()))
     return found
 
 

@@ -9,7 +9,8 @@ from itertools import islice
 import numpy as np
 
 from fer_lib.files import UsageError, read_regular
-from fer_lib.statistics import mcnemar, wilson_interval
+from fer_lib.statistics import wilson_interval
+from fer_tools.checks.mcnemar import mcnemar
 from fer_tools.console import say
 from fer_tools.run.run import Run
 from fer_tools.run.tree import LARGEST_FILE

@@ -8,6 +8,7 @@ import pytest
 from fer_lib import attention, evaluation, statistics
 from fer_lib.files import UsageError
 from fer_tools import assignment
+from fer_tools.checks.mcnemar import mcnemar
 
 CLASSES = ("neutral", "happy", "surprise")
 
@@ -159,20 +160,20 @@ def test_mcnemar_is_the_exact_binomial_test(only_a, only_b):
     stats = pytest.importorskip("scipy.stats")
     n = only_a + only_b
     expected = stats.binomtest(only_a, n, 0.5).pvalue if n else 1.0
-    result = statistics.mcnemar(*paired(only_a, only_b))
+    result = mcnemar(*paired(only_a, only_b))
     assert (result.only_a, result.only_b) == (only_a, only_b)
     assert result.p_value == pytest.approx(expected, rel=1e-9)
 
 
 def test_mcnemar_in_words():
-    better = statistics.mcnemar(*paired(5, 25), names=("run1", "run2"))
+    better = mcnemar(*paired(5, 25), names=("run1", "run2"))
     assert better.verdict.startswith("run2 is better than run1 by 22.2 percentage points")
     assert better.p_value == pytest.approx(2 * sum(math.comb(30, i) for i in range(6)) / 2**30)
     assert "p < 0.001" in better.verdict
-    same = statistics.mcnemar(*paired(12, 15), names=("run1", "run2"))
+    same = mcnemar(*paired(12, 15), names=("run1", "run2"))
     assert same.verdict.startswith("No difference between run1 and run2 is shown")
     with pytest.raises(UsageError, match="same images"):
-        statistics.mcnemar(np.array([True]), np.array([True, False]))
+        mcnemar(np.array([True]), np.array([True, False]))
 
 
 def test_accuracy_by_names_and_numbers():
