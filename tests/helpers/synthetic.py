@@ -57,6 +57,8 @@ def synthetic_metrics() -> dict:
     metrics = {
         "data.source": "FER2013 image folder /home/student/fer2013",
         "data.verdict": "authentic",
+        "data.test_part": "those of its folder test",
+        "data.remarks": "nothing",
         "data.verdict_detail": "all 3 classes equal the published digests",
         "data.digest": "9f2c" * 16,
         "data.classes": ", ".join(CLASSES),
