@@ -276,7 +276,9 @@ def _mode(mode: str) -> str:
 def _differences(files: Mapping[str, Counter[str]], part: str) -> Iterator[str]:
     """Warn of what tells classes apart without a look at the faces: format, size or mode of the files."""
     totals = {name: counted.total() for name, counted in files.items()}
-    beyond = DIFFERENCE + 1.5 / math.sqrt(max(min(totals.values()), 1))
+    if not all(totals.values()):  # of what is no file nothing is known
+        return
+    beyond = DIFFERENCE + 1.5 / math.sqrt(min(totals.values()))
     for place, what in enumerate(("format", "size", "mode")):
         shares: dict[str, Counter] = {}
         for name, counted in files.items():

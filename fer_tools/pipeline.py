@@ -53,7 +53,7 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False, drawn: bool =
 
     resolved, threads = checking.resolve(preset, given), _threads()
     check_data(resolved, drawn)
-    for line in data_check.remarks(checking.build("training", resolved["training"])):
+    for line in data_check.remarks(checking.build("training", resolved["training"])) if drawn else ():
         say(f"data: {line}")
     if reuse:
         for run, document in find.all_runs():

@@ -56,13 +56,12 @@ def load(stamp: str) -> Group | None:
     try:
         stored = read_arrays(_images_file(stamp, digest), CACHE_BYTES)
         images, names, kinds = stored["images"], stored["names"], stored["kinds"]
-        if images.dtype != np.uint8 or images.shape != (len(names), SIDE, SIDE) or names.shape != kinds.shape:
-            return None
-        if names.dtype.kind != "U" or kinds.dtype.kind != "U":
+        shapes = images.shape == (len(names), SIDE, SIDE) and kinds.shape in (names.shape, (0,))
+        if not shapes or [images.dtype, names.dtype.kind, kinds.dtype.kind] != [np.uint8, "U", "U"]:
             return None
     except Exception:  # whatever is wrong with a cache file, it can be made anew
         return None
-    return Group(names, images, digest, kinds)
+    return Group(names, images, digest, kinds.tolist())
 
 
 def keep(stamp: str, group: Group) -> None:
@@ -70,7 +69,7 @@ def keep(stamp: str, group: Group) -> None:
     path = _images_file(stamp, group.digest)
     try:
         with atomic_path(path) as temporary:
-            np.savez(temporary, images=group.images, names=group.names, kinds=group.kinds)
+            np.savez(temporary, images=group.images, names=group.names, kinds=np.array(group.kinds, str))
         remember(stamp, group.digest)
         kept = sorted(path.parent.glob("*.npz"), key=lambda file: file.stat().st_mtime, reverse=True)
         total = 0

@@ -175,7 +175,7 @@ def kinds(data: Data, classes: Sequence[str], part: str) -> dict[str, Counter[st
     classes, found = check_classes(classes), {}
     for name, group in zip(classes, _groups(resolve(data), classes, part), strict=True):
         flat = np.ptp(group.images, axis=(1, 2)) <= FLAT
-        found[name] = Counter(group.kinds.tolist()) + Counter(flat=int(flat.sum()))
+        found[name] = Counter(group.kinds) + Counter(flat=int(flat.sum()))
     return found
 
 

@@ -50,6 +50,8 @@ def decode_image(content: bytes, where: str) -> tuple[np.ndarray, str]:
             return _decode(content)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
+    except Image.DecompressionBombError as error:
+        raise UsageError(f"{where}: more pixels than any photograph has; scale it down") from error
     except UnidentifiedImageError as error:
         raise UsageError(f"{where}: not a JPEG, PNG or BMP image; restore, convert or remove it") from error
     except Exception as error:  # Pillow raises anything from OSError to struct.error for a damaged file
@@ -58,10 +60,7 @@ def decode_image(content: bytes, where: str) -> tuple[np.ndarray, str]:
 
 
 def _decode(content: bytes) -> tuple[np.ndarray, str]:
-    try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise UsageError("more pixels than any photograph has; scale it down or remove it") from error
+    image = Image.open(io.BytesIO(content), formats=FORMATS)
     said = [image.format, f"{image.width}x{image.height}", image.mode]
     deep = ";16" in str(image.tile[:1])  # what Pillow makes of it may have 8 bits
     _scale_while_decoding(image, content)

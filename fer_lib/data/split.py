@@ -117,11 +117,9 @@ def _balanced(total: int, have: list[int], classes: tuple[str, ...]) -> list[int
     for name, need, there in zip(classes, wanted, have, strict=True):
         if there < need:
             most = min(have) * len(have)
-            advice = (
-                f"set it to at most {most} (-p train_samples={most}), or to null for all"
-                if most
-                else "leave out that class"
-            )
+            advice = "leave out that class"
+            if most:
+                advice = f"set it to at most {most} (-p train_samples={most}), or to null for all"
             raise UsageError(
                 f"train_samples: {total:,} needs {need:,} images of class {name!r}, but {there:,} are left "
                 f"without duplicates; {advice}"

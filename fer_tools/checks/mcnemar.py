@@ -1,4 +1,4 @@
-"""Whether two networks differ by more than chance."""
+"""Whether two networks differ by more than chance, on the same images."""
 
 from dataclasses import dataclass
 

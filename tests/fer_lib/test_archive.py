@@ -160,5 +160,5 @@ def test_a_method_that_cannot_be_read_is_no_damage(face_folder: Path, tmp_path: 
     (tmp_path / "a.zip").write_bytes(content)
     for action in (load_training, load.data_digest, judge):
         message = refusal(action, tmp_path / "a.zip")
-        assert name in message and "unpack it and give the folder" in message
+        assert f"not read here ({name}); unpack it and give the folder" in message
         assert "damaged" not in message and "download" not in message

@@ -31,7 +31,7 @@ from fer_tools.run.run import Run
 pytestmark = pytest.mark.slow
 
 OF_THE_SOURCE = {
-    *("data.source", "data.digest", "data.verdict", "data.verdict_detail"),
+    *("data.source", "data.digest", "data.verdict", "data.verdict_detail", "data.remarks", "data.test_part"),
     *("test.source", "test.verdict"),
 }
 

@@ -65,9 +65,8 @@ class Archive(ImageFiles):
             pieces = self._pieces(info)
             if len(pieces) < 3 or pieces[-3].lower() not in PART_NAMES or pieces[0] == "__MACOSX":
                 continue
-            if any(piece.startswith(".") for piece in pieces[-2:]) or not pieces[-1].lower().endswith(
-                SUFFIXES
-            ):
+            hidden = any(piece.startswith(".") for piece in pieces[-2:])
+            if hidden or not pieces[-1].lower().endswith(SUFFIXES):
                 continue
             if info.filename in seen:
                 where = f"{self.path}: member {printable(info.filename)!r}"
@@ -104,9 +103,6 @@ class Archive(ImageFiles):
     def classes(self) -> tuple[str, ...]:
         return in_order(name for _, name in self._tree)
 
-    def inside(self, part: str) -> list[str]:
-        return ["/".join(key) for key in self._tree]
-
     def members(self, part: str, name: str) -> list[tuple[str, object]]:
         found = self._tree.get((self.parts.get(part, part), name), [])
         return sorted(found, key=lambda item: item[0])
@@ -115,13 +111,9 @@ class Archive(ImageFiles):
         try:
             with self._zip.open(member) as handle:
                 return handle.read(MAX_BYTES + 1)
-        except NotImplementedError as error:
-            method = zipfile.compressor_names.get(member.compress_type, member.compress_type)
-            raise UsageError(
-                f"{self.path}: member {where!r} is packed by a method that cannot be read here ({method}); "
-                "unpack it and give the folder"
-            ) from error
-        except Exception as error:  # zlib.error, BadZipFile, RuntimeError, EOFError ...
-            raise UsageError(
-                f"{self.path}: member {where!r} is damaged ({error}); download it again"
-            ) from error
+        except Exception as error:  # zlib.error, BadZipFile, RuntimeError, NotImplementedError, EOFError ...
+            said = f"is damaged ({error}); download it again"
+            if isinstance(error, NotImplementedError):
+                method = zipfile.compressor_names.get(member.compress_type, member.compress_type)
+                said = f"is packed in a way not read here ({method}); unpack it and give the folder"
+            raise UsageError(f"{self.path}: member {where!r} {said}") from error

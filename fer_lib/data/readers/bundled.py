@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
-from fer_lib.data.picture import AS_IT_SHOULD_BE, SIDE
+from fer_lib.data.picture import SIDE
 from fer_lib.data.readers.source import Group, Source, in_order
 from fer_lib.files import MEGABYTE, UsageError, printable, read_regular, sha256_of
 
@@ -104,5 +104,4 @@ class Bundled(Source):
             if not index:
                 raise self.missing(part, name)
             names = np.array([f"bundled/{part}/{i}" for i in index])
-            kinds = np.full(len(names), "PNG" + AS_IT_SHOULD_BE)
-            yield name, Group(names, tiles[index], self.digest(part, name), kinds)
+            yield name, Group(names, tiles[index], self.digest(part, name))

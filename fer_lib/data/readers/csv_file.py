@@ -9,7 +9,7 @@ from io import BufferedReader
 
 import numpy as np
 
-from fer_lib.data.picture import AS_IT_SHOULD_BE, SIDE
+from fer_lib.data.picture import SIDE
 from fer_lib.data.readers.source import FER2013_CLASSES, PART_OF, Group, Source
 from fer_lib.files import UsageError, open_regular, printable, sha256_of
 
@@ -133,8 +133,7 @@ class Csv(Source):
             for start in range(0, len(images), BLOCK):
                 images[start : start + BLOCK] = blocks[name].pop(0)[: len(images) - start]  # frees as it goes
             names = np.array([f"{printable(self.path.name)}:{line}" for line in lines[name]])
-            kinds = np.full(len(names), "CSV" + AS_IT_SHOULD_BE)
-            yield name, Group(names, images, self.digest(part, name), kinds)
+            yield name, Group(names, images, self.digest(part, name))
 
     def _pixels(self, text: bytes, line: int) -> np.ndarray:
         row = f"{self.path}: row {line}"

@@ -43,10 +43,6 @@ class Folder(ImageFiles):
                 there[there.index(name)] = f"{name}/{name}"
         return parts_of(there)
 
-    def inside(self, part: str) -> list[str]:
-        with _readable(self.path):
-            return os.listdir(self.path / self.parts.get(part, ""))
-
     @cached_property
     def classes(self) -> tuple[str, ...]:
         return in_order(name for part in self.parts.values() for name in self._folders(self.path / part))

@@ -76,13 +76,13 @@ class Group:
     digest : str
         SHA-256 of the content; for image files over the sorted lines `<file name> <sha256 of the bytes>`.
     kinds : (n,) str
-        What each file holds; see `picture.decode_image`.
+        What each file holds; see `picture.decode_image`. Empty where an image is no file.
     """
 
     names: np.ndarray
     images: np.ndarray
     digest: str
-    kinds: np.ndarray
+    kinds: Sequence[str] = ()
 
 
 def files_digest(lines: Iterable[str]) -> str:
@@ -139,7 +139,8 @@ class Source:
 
     def inside(self, part: str) -> list[str]:
         """Name what stands where a part, or its classes, should be."""
-        return []
+        folder = self.path / self.parts.get(part, "")
+        return os.listdir(folder) if folder.is_dir() else list(self.parts.values())
 
     def missing(self, part: str, name: str) -> UsageError:
         """Make the error for a class without images, or a part that does not exist."""
@@ -171,9 +172,8 @@ class ImageFiles(Source):
         if self.members(part, name):
             return name
         there = list(self.counts(part))
-        code = name
-        if name in FER2013_CLASSES and set(there) <= set("0123456"):
-            code = str(FER2013_CLASSES.index(name))
+        coded = name in FER2013_CLASSES and set(there) <= set("0123456")
+        code = str(FER2013_CLASSES.index(name)) if coded else name
         same = [other for other in there if other.lower() == name.lower() or other == code]
         return same[0] if len(same) == 1 else name
 
@@ -203,4 +203,4 @@ class ImageFiles(Source):
                 lines.append(f"{file} {hashlib.sha256(content).hexdigest()}\n")
                 images[i], kind = decode_image(content, str(self.path / names[-1]))
                 kinds.append(kind)
-            yield name, Group(np.array(names), images, files_digest(lines), np.array(kinds))
+            yield name, Group(np.array(names), images, files_digest(lines), kinds)
