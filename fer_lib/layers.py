@@ -87,10 +87,8 @@ def blur_matrix(size: int, sigma: float) -> np.ndarray:
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
     matrix = np.zeros((size, size), np.float32)
     for row in range(size):
-        columns = np.abs(row + offsets)
-        np.add.at(
-            matrix[row], np.where(columns < size, columns, 2 * size - 2 - columns), weights / weights.sum()
-        )
+        cols = np.abs(row + offsets)
+        np.add.at(matrix[row], np.where(cols < size, cols, 2 * size - 2 - cols), weights / weights.sum())
     return matrix
 
 

@@ -51,9 +51,7 @@ class Predictor:
             raise UsageError(f"{name}: not a network from an image to a row of probabilities; give another")
         _, size, width, channels = shapes[0]
         if size is None or width != size or channels != 1:
-            raise UsageError(
-                f"{name}: takes {size} x {width} x {channels}, not square grey images; give another"
-            )
+            raise UsageError(f"{name}: takes {size}x{width}x{channels}, not square grey images; give another")
         self.classes = shapes[1][1]
         if self.classes is None or not 2 <= self.classes <= MOST_CLASSES:
             raise UsageError(f"{name}: gives {self.classes} numbers a face, not 2 to {MOST_CLASSES:,}")
@@ -88,7 +86,7 @@ class Predictor:
 
         if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE):
             raise UsageError(
-                f"images: {images.dtype} of shape {images.shape}; expected uint8 of shape (n, {SIDE}, {SIDE})"
+                f"images: {images.dtype} of {images.shape}; expected uint8 of (n, {SIDE}, {SIDE})"
             )
         parts = [np.empty((0, self.classes), np.float32)]
         for start in range(0, len(images), self.part):

@@ -180,9 +180,7 @@ def fit(
                 validated = model.evaluate(*validation, batch_size=batch_size, verbose=0, return_dict=True)
                 row |= {f"val_{name}": value for name, value in _loss_and_accuracy(validated).items()}
                 if not np.isfinite([row["loss"], row["val_loss"]]).all():
-                    raise UsageError(
-                        f"epoch {epoch + 1}: the loss is no number any more; lower learning_rate"
-                    )
+                    raise UsageError(f"epoch {epoch + 1}: the loss is no number; lower learning_rate")
                 save_model(model, checkpoints / f"epoch_{epoch + 1:03d}.keras")
             history.append(row)
             write_history(folder / "history.csv", history)

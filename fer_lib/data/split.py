@@ -109,9 +109,7 @@ def find_duplicates(training: FaceDataset, test_digests: np.ndarray) -> dict[str
 def _balanced(total: int, have: list[int], classes: tuple[str, ...]) -> list[int]:
     """Share `total` equally among the classes; the last takes the remainder."""
     if isinstance(total, bool) or not isinstance(total, int | np.integer) or total < len(have):
-        raise UsageError(
-            f"train_samples: {total!r} is not a whole number of at least {len(have)}; or null for all"
-        )
+        raise UsageError(f"train_samples: {total!r} is no whole number of at least {len(have)}, nor null")
     each = int(total) // len(have)
     wanted = [each] * (len(have) - 1) + [int(total) - each * (len(have) - 1)]
     for name, need, there in zip(classes, wanted, have, strict=True):

@@ -70,9 +70,7 @@ def calibration(table: "pd.DataFrame") -> style.Figure:
     (ax,), (below,) = axes
     full = table[table["count"] > 0]
     ax.plot([0, 1], [0, 1], color=style.FAINT, linewidth=1, linestyle=(0, (4, 3)))
-    ax.vlines(
-        full["confidence"], full["accuracy_low"], full["accuracy_high"], color=style.VALIDATION, linewidth=1.5
-    )
+    ax.vlines(full["confidence"], full["accuracy_low"], full["accuracy_high"], color=style.VALIDATION, lw=1.5)
     ax.scatter(full["confidence"], full["accuracy"], color=style.VALIDATION, s=28, zorder=3)
     left = float(full["low"].min())
     ax.set(xlim=(left, 1.0), ylim=(0, 1.02), ylabel="accuracy")

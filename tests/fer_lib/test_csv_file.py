@@ -74,7 +74,7 @@ def test_blank_lines_without_end_are_refused_by_the_row(tmp_path: Path, blank: s
     for action in (load_training, load.data_digest, judge):
         if action is not load.data_digest:  # of the bytes, whatever they are
             message = refusal(action, path)
-            assert "row 1003: 1,001 blank lines; remove them" in message
+            assert "row 1003: 1,001 blank lines; drop them" in message
 
 
 def test_blank_lines_between_rows_are_passed_over(tmp_path: Path):

@@ -26,9 +26,7 @@ class Archive(ImageFiles):
         try:
             return Zip(self.path, MAX_ARCHIVE_BYTES, follow=True)
         except zipfile.BadZipFile as error:
-            raise UsageError(
-                f"{self.path}: not a readable zip archive ({error}); download it again, or unpack it"
-            ) from error
+            raise UsageError(f"{self.path}: no readable zip ({error}); download or unpack it") from error
 
     def _pieces(self, info: zipfile.ZipInfo) -> list[str]:
         """Split the name of a member.

@@ -83,9 +83,8 @@ class Bundled(Source):
         return {name: count for name, count in counted.items() if count}
 
     def digest(self, part: str, name: str) -> str:
-        return sha256_of(
-            self._index["splits"][part]["pixels"], self._index["files"]["factors.csv"], part, name
-        )
+        index = self._index
+        return sha256_of(index["splits"][part]["pixels"], index["files"]["factors.csv"], part, name)
 
     def read(self, part: str, classes: Sequence[str]) -> Iterator[tuple[str, Group]]:
         total, columns = self._index["splits"][part]["images"], self._index["columns"]

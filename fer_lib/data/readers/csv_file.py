@@ -41,9 +41,7 @@ class Csv(Source):
                 columns = self._columns(fields)
             elif fields == [b""]:
                 if line > 2 * found + BLANK_LINES:
-                    raise UsageError(
-                        f"{self.path}: row {line}: {line - 1 - found:,} blank lines; remove them"
-                    )
+                    raise UsageError(f"{self.path}: row {line}: {line - 1 - found:,} blank lines; drop them")
             else:
                 found += 1
                 yield line, *self._row(f"{self.path}: row {line}", fields, columns)
@@ -61,9 +59,7 @@ class Csv(Source):
                     if line == 1 and b"\r" in text.rstrip(b"\r\n"):
                         raise UsageError(f"{self.path}: row 1: lines end with CR; save it with LF or CR LF")
                     if len(text) == MAX_LINE:
-                        raise UsageError(
-                            f"{self.path}: row {line}: longer than {MAX_LINE} bytes; not a FER2013 CSV"
-                        )
+                        raise UsageError(f"{self.path}: row {line}: longer than {MAX_LINE} bytes; no FER2013")
                     yield line, [field.strip(b' \t\r\n"') for field in text.split(b",", MOST_COLUMNS)]
         except OSError as error:
             raise UsageError(f"{self.path}: cannot be read ({error.strerror})") from error
