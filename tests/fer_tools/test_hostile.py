@@ -209,8 +209,9 @@ def test_a_circle_of_links_among_the_data(place, make_face_folder, tmp_path, mon
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr(pipeline, "interruptible", lambda: None)
     (faces / "train" / "again").symlink_to(faces)  # a circle that nothing leads into
-    assert commands.main(["data", "verify", str(faces)]) == 0
-    capsys.readouterr()
+    assert commands.main(["data", "verify", str(faces)]) == 2  # they are not FER2013's
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1].startswith("not FER2013: ") and not err
     path = faces / place
     if path.is_dir():
         shutil.rmtree(path)

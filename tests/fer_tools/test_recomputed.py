@@ -145,6 +145,8 @@ def data_metrics(run: Finished) -> dict[str, Any]:
         "source": f"image folder {run.data}",
         "verdict": "not FER2013",
         "verdict_detail": "No image is FER2013's, neither by its name nor by its bytes.",
+        "remarks": "nothing",
+        "test_part": "those of its folder test",
     }
 
 
