@@ -287,7 +287,7 @@ def _weights(shapes: dict[str, list[tuple[int, ...]]]) -> bytes:
     with h5py.File(buffer, "w") as file:
         for place, each in shapes.items():
             for i, shape in enumerate(each):
-                if math.prod(shape) <= 1 << 25:  # more no file of ten megabytes has
+                if 0 < math.prod(shape) <= 1 << 25:  # more no file of ten megabytes has
                     file[f"layers/{place}/vars/{i}"] = np.full(shape, 0.01, np.float32)
     return buffer.getvalue()
 
