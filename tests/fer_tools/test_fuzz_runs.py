@@ -135,6 +135,23 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 COMMANDS = (["list"], ["check"], ["report"], ["compare"], ["verify"], ["run", "--resume"])
 
 
+def _asked(
+    command: list[str], run: Run, other: Run, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, list[str]]:
+    """Return exit code and lines of standard error of a command on a run; `compare` takes another, too."""
+    others = [str(other.path)] if command == ["compare"] else []
+    arguments = [*command, *([] if command == ["list"] else [run.name]), *others]
+    try:
+        with watched():
+            code = commands.main(arguments)
+    finally:
+        out, err = capsys.readouterr()
+    assert code in (0, 1, 2) and "Traceback" not in out + err
+    lines = err.splitlines()
+    assert all(line.startswith("fer: ") for line in lines), err
+    return code, lines
+
+
 @FUZZ
 @given(
     data=st.data(),
@@ -163,17 +180,8 @@ def test_files_of_a_run(sandbox: Path, quick, finished: Run, capsys, data, name,
         outputs = document["stages"]["evaluation"]["outputs"]
         outputs["tables/predictions.csv"] = run.digest("tables/predictions.csv")
         json_files.write_json(run.path / "run.json", document)
-    other = [str(finished.path)] if command == ["compare"] else []
-    arguments = [*command, *([] if command == ["list"] else [run.name]), *other]
-    try:
-        with watched():
-            code = commands.main(arguments)
-    finally:
-        out, err = capsys.readouterr()
-    assert code in (0, 1, 2) and "Traceback" not in out + err
-    lines = err.splitlines()
-    assert all(line.startswith("fer: ") for line in lines), err
-    assert command == ["check"] or len(lines) <= 1, err
+    code, lines = _asked(command, run, finished, capsys)
+    assert command == ["check"] or len(lines) <= 1, lines
     COUNTS["files of a run", {0: "answered", 1: "answered", 2: "refused"}[code]] += 1
 
 
@@ -250,15 +258,7 @@ def test_what_is_put_into_a_run(sandbox: Path, quick, finished: Run, capsys, put
         except OSError:  # in the place of its folder something else was put
             continue
     before = _state(mine)  # where a link was put first, the rest has gone through it
-    other = [str(finished.path)] if command == ["compare"] else []
-    arguments = [*command, *([] if command == ["list"] else [run.name]), *other]
-    try:
-        with watched():
-            code = commands.main(arguments)
-    finally:
-        out, err = capsys.readouterr()
-    assert code in (0, 1, 2) and "Traceback" not in out + err
-    assert all(line.startswith("fer: ") for line in err.splitlines()), err
+    code, _ = _asked(command, run, finished, capsys)
     assert _state(mine) == before
     COUNTS["what is put into a run", "refused" if code == 2 else "answered"] += 1
 
