@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from staged import write_run
+from staged import two_thousand_runs, write_run
 
 from fer_tools import checking, commands, paths, pipeline, stages
 from fer_tools.commands import list_runs
@@ -105,10 +105,7 @@ def test_a_list_shows_runs_side_by_side(results):
 def test_two_thousand_runs_are_listed_quickly(results):
     """Of the size of real ones: the committed run has fifty checkpoints and a hundred metrics."""
     reference = paths.ROOT / "results" / "reference"
-    for created in range(1_000_000, 1_002_000):
-        (results / f"a_timestamp_{created}").mkdir(parents=True)
-        for name in ("run.json", "metrics.json"):
-            shutil.copy(reference / name, results / f"a_timestamp_{created}")
+    two_thousand_runs(results)
     done, seconds, _ = min((fer("list") for _ in range(2)), key=lambda answer: answer[1])
     lines = done.stdout.splitlines()
     accuracy = f"{read_json(reference / 'metrics.json')['test.accuracy']:.1%}"

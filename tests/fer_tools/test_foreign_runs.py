@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from processes import fer
-from staged import write_run
+from staged import two_thousand_runs, write_run
 from synthetic import make_run, synthetic_run
 
 from fer_tools import commands, locks, metrics, paths, pipeline, scratch, stages
@@ -326,11 +326,7 @@ def test_one_bad_run_does_not_hide_the_others(results, capsys, bad):
 
 
 def test_one_bad_run_among_two_thousand(results):
-    reference = paths.ROOT / "results" / "reference"
-    for created in range(1_000_000, 1_002_000):
-        (results / f"a_timestamp_{created}").mkdir(parents=True)
-        for name in ("run.json", "metrics.json"):
-            shutil.copy(reference / name, results / f"a_timestamp_{created}")
+    two_thousand_runs(results)
     instead(results / "a_timestamp_1000777" / "metrics.json", os.mkfifo)
     code = (
         "import sys, time; from fer_tools import commands; commands.main(['list']);"

@@ -1,8 +1,9 @@
 """Runs whose stages are gone through as a notebook does it, without training; and run directories by hand."""
 
+import shutil
 from pathlib import Path
 
-from fer_tools import checking
+from fer_tools import checking, paths
 from fer_tools.json_files import write_json
 from fer_tools.run.run import Run
 from fer_tools.run.stage import OpenStage, begin
@@ -65,3 +66,13 @@ def write_run(
     write_json(path / "run.json", document)
     write_json(path / "metrics.json", metrics or {})
     return Run(path)
+
+
+def two_thousand_runs(results: Path) -> None:
+    """Make runs of the size of real ones: the committed run has fifty checkpoints and a hundred metrics."""
+    reference = paths.ROOT / "results" / "reference"
+    for created in range(1_000_000, 1_002_000):
+        run = results / f"a_timestamp_{created}"
+        run.mkdir(parents=True)
+        for name in ("run.json", "metrics.json"):
+            shutil.copy(reference / name, run)
