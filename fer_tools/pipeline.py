@@ -12,18 +12,18 @@ from typing import Any
 
 from fer_lib.files import UsageError, atomic_path
 from fer_lib.tensorflow_import import stderr_to
-from fer_tools import checking, locks, paths, progress, scratch
+from fer_tools import checking, environment, locks, paths, progress, scratch
 from fer_tools.console import say
+from fer_tools.environment import THREADS
 from fer_tools.run import find, tree
 from fer_tools.run.document import THREAD_COUNT
 from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import Run
-from fer_tools.run.stage import keep_notebook
+from fer_tools.run.stage import KEEPS_NOTEBOOK, keep_notebook
 from fer_tools.stages import STAGES
 
-# What TensorFlow shares an operation out to, how many operations it does at once, and numpy's BLAS.
-THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 KERNEL_LOG = "notebooks/kernel.log"  # what kernels write to standard error
+LONGEST_FOLDER = 90  # bytes; a socket in it has a name, too, and the system allows 103 to 107 together
 
 
 class KernelDied(UsageError):
@@ -121,7 +121,7 @@ def execute(run: Run, stages: Collection[str] = ()) -> None:
     threads = run.document.get("threads")
     with locks.exclusive(run.path), ExitStack() as settings:
         for name in THREADS if threads else ():
-            settings.enter_context(environment(name, str(threads)))
+            settings.enter_context(environment.variable(name, str(threads)))
         tidy(run)
         try:
             _execute_stages(run, stages or run.stages)
@@ -136,7 +136,7 @@ def _execute_stages(run: Run, stages: Collection[str]) -> None:
     total = len(stages)
     for number, stage in enumerate(stages, 1):
         label = f"[{number}/{total}] {STAGES[stage].notebook}"
-        if stale_reason(run, stage) is None:
+        if stale_reason(run, stage, anywhere=False) is None:
             print(f"{label:<24} unchanged", flush=True)
             continue
         print(f"{label:<24} …", flush=True)
@@ -183,11 +183,14 @@ def execute_stage(run: Run, stage: str) -> None:
         stderr_to(log),
         _progress_lines(),
         atomic_path(executed) as temporary,
+        environment.for_kernels(folder),
+        environment.variable(KEEPS_NOTEBOOK, "1"),
     ):
         # The kernel inherits it with standard error, and holds it even when this process is killed.
         locks.lock(2)
-        # Sockets in a folder of their own: several runs at once would race for TCP ports.
-        sockets = {"transport": "ipc", "ip": f"{folder}/k", "connection_file": f"{folder}/kernel.json"}
+        sockets = {"connection_file": f"{folder}/kernel.json"}
+        if len(os.fsencode(folder)) < LONGEST_FOLDER:  # several runs at once would race for TCP ports
+            sockets |= {"transport": "ipc", "ip": f"{folder}/k"}
         try:
             papermill.execute_notebook(
                 _as_template(STAGES[stage].path),
@@ -223,20 +226,6 @@ def _failure(stage: str, executed: Path, error: Any) -> str:
 
 
 @contextmanager
-def environment(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable for a while."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = before
-
-
-@contextmanager
 def _progress_lines() -> Iterator[None]:
     """Print what a kernel writes to the file that FER_PROGRESS names, line by line."""
     with scratch.folder() as folder:
@@ -254,7 +243,7 @@ def _progress_lines() -> Iterator[None]:
         follower = threading.Thread(target=follow, daemon=True)
         follower.start()
         try:
-            with environment(progress.FILE, str(file)):
+            with environment.variable(progress.FILE, str(file)):
                 yield
         finally:
             done.set()

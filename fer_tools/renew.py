@@ -18,7 +18,7 @@ from typing import Any
 import nbformat
 
 from fer_lib.files import UsageError, sha256_of, sha256_of_file, write_text
-from fer_tools import checking, paths, pipeline, pretrained
+from fer_tools import checking, environment, paths, pretrained
 from fer_tools.console import complain
 from fer_tools.json_files import write_json
 from fer_tools.run import find, provenance, source_code
@@ -102,7 +102,7 @@ def renew_references() -> None:
 
     values = checking.resolve("smoke", {"study": "example"})
     study = "example_study"
-    with tempfile.TemporaryDirectory() as results, pipeline.environment("FER_RESULTS", results):
+    with tempfile.TemporaryDirectory() as results, environment.variable("FER_RESULTS", results):
         shutil.copytree(_references() / study, Path(results) / study)
         for stage, kind in STAGES.items():
             path = _references() / kind.path.name

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.figure
+import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
@@ -27,44 +28,22 @@ CLASS_COLOURS = {
     "disgust": "#009E73",
     "fear": "#CC79A7",
 }
-STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": FAINT,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "lines.linewidth": 1.8,
-    "lines.solid_capstyle": "round",
-    "image.cmap": "gray",
-    "image.composite_image": False,  # SVG would otherwise lose the strength of an overlay
-    "figure.dpi": 100,
-    "savefig.dpi": 150,
-    "svg.hashsalt": "fer_lab",  # otherwise element names are random
-    "svg.fonttype": "path",
-    "pdf.fonttype": 42,
-}
+# matplotlib's own defaults and ours over them: no matplotlibrc or setting of the reader's enters a figure.
+STYLE = (
+    "default",
+    matplotlib.rc_params_from_file(Path(__file__).with_name("fer_lab.mplstyle"), use_default_template=False),
+)
 
 
 class Figure(matplotlib.figure.Figure):
     """A figure that looks alike wherever it is drawn; Jupyter shows it whatever backend is active."""
 
     def draw(self, renderer: Any) -> None:  # noqa: D102
-        with matplotlib.rc_context(STYLE):  # ticks are chosen anew at each drawing
+        with matplotlib.style.context(STYLE):  # ticks are chosen anew at each drawing
             super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
-        with io.BytesIO() as buffer:
+        with matplotlib.style.context(STYLE), io.BytesIO() as buffer:
             self.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
             return buffer.getvalue()
 
@@ -74,7 +53,7 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
     @functools.wraps(draw)
     def drawn(*arguments: Any, **options: Any) -> Figure:
-        with matplotlib.rc_context(STYLE):
+        with matplotlib.style.context(STYLE):
             figure = draw(*arguments, **options)
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
@@ -111,7 +90,7 @@ def save(
     changing = {"svg": "Date", "pdf": "CreationDate", "png": "Software"}
     for kind in kinds:
         path = Path(f"{path_stem}.{kind}")
-        with matplotlib.rc_context(STYLE), atomic_path(path) as temporary:
+        with matplotlib.style.context(STYLE), atomic_path(path) as temporary:
             figure.savefig(temporary, format=kind, metadata={changing[kind]: None})
         digests[path.name] = sha256_of_file(path)
     return digests

@@ -1,23 +1,18 @@
 """The machine that measures: what it is, and how busy others keep it."""
 
 import os
-import platform
-import re
 import time
-from pathlib import Path
 from typing import Any
 
-from fer_tools.run import provenance
+from fer_tools.run import machine, provenance
 
 BUSY = 0.2  # cores of other processes from which on we warn
 
 
 def describe() -> dict[str, Any]:
     """Return the processor, and the software that does the arithmetic."""
-    info = Path("/proc/cpuinfo")
-    model = re.search(r"(?m)^model name\s*: (.*)", info.read_text(encoding="utf-8") if info.is_file() else "")
     versions = {name: provenance.versions()[name] for name in ("python", "tensorflow", "keras")}
-    return provenance.machine() | versions | {"processor": model[1] if model else platform.processor()}
+    return machine.describe() | versions
 
 
 def in_words(found: dict[str, Any]) -> str:

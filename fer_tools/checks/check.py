@@ -70,6 +70,12 @@ def remarks(found: list[Edge]) -> list[str]:
         lines.append(f"an excerpt: {left_out} files of the run were left out, as its run.json says")
     if unknown := [edge.target for edge in found if edge.state == "unknown"]:
         lines.append(f"not compared without a checkout: what {', '.join(unknown)} were made from")
+    elsewhere: dict[str, list[str]] = {}
+    for edge in found:
+        if edge.state == "elsewhere":
+            elsewhere.setdefault(edge.reason, []).append(edge.target)
+    for reason, targets in elsewhere.items():
+        lines.append(f"{', '.join(targets)}: {reason}; executed here, numbers would differ a little")
     return lines
 
 

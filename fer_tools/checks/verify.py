@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_lib.files import columns, printable
-from fer_tools import checking, metrics, scratch
+from fer_tools import checking, environment, metrics, scratch
 from fer_tools.checks import check
 from fer_tools.console import say
 from fer_tools.report import build
@@ -64,7 +64,7 @@ def verify(run: Run) -> str:
         say(f"before: {line}")
     pipeline.check_data(parameters)
     with scratch.folder() as folder:
-        with pipeline.environment("FER_RESULTS", str(folder)):
+        with environment.variable("FER_RESULTS", str(folder)):
             # The report quotes the name, and the folder may be called otherwise now. It is somebody's text.
             name = Path(printable(document["name"])).name
             again = find.create(re.sub(r"_timestamp_\d+$", "", name))

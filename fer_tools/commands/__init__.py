@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from fer_lib.files import UsageError
+from fer_tools import environment
 from fer_tools.commands import (
     bench,
     check,
@@ -61,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = described.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
-        summary_line, _, description = command.__doc__.partition("\n\n")
+        summary_line, _, description = (command.__doc__ or name).partition("\n\n")  # python -OO has none
         short = summary_line[0].lower() + summary_line[1:].rstrip(".")
         parser = commands.add_parser(name, help=short, description=description or None)
         command.arguments(parser)
@@ -76,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         options = parser().parse_args(arguments)
-        return options.action(options) or 0
+        with environment.of_commands():
+            return options.action(options) or 0
     except UsageError as error:
         complain(" ".join(str(error).splitlines()))
         return 2

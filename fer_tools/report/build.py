@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_lib.files import MEGABYTE, ROOT, UsageError, atomic_path, read_regular, sha256_of_file
+from fer_tools import environment
 from fer_tools.json_files import read_json, sha256_of_json, write_json
 from fer_tools.paths import in_checkout
 from fer_tools.report import numbers, values
@@ -156,8 +157,6 @@ def convert(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> 
     UsageError
         If the text cites what the run does not have.
     """
-    import pypandoc
-
     figures = list(data["figures"])
 
     def link(figure: str) -> str:
@@ -165,7 +164,7 @@ def convert(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> 
             return f"figure:{figures.index(figure)}"
         return f"figures/{figure}.{'pdf' if name == 'tex' else 'svg'}"
 
-    command = [pypandoc.get_pandoc_path(), "--sandbox", "--standalone", "--wrap=none", "--number-sections"]
+    command = [_pandoc(), "--sandbox", "--standalone", "--wrap=none", "--number-sections"]
     command += [f"--from={_MARKDOWN}", *_PANDOC[name], "--lua-filter=filter.lua", "--citeproc"]
     command += ["--bibliography=references.bib", "--fail-if-warnings", "--", str(source)]
     text = source.read_text(encoding="utf-8", errors="replace")  # of which pandoc complains
@@ -176,12 +175,25 @@ def convert(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> 
         input=json.dumps(content, ensure_ascii=False).encode(errors="replace"),
         capture_output=True,
         cwd=SOURCE.parent,
-        env={**os.environ, "LC_ALL": "C"},  # which letters are small, to Lua
+        env=environment.of_tool() | {"LC_ALL": "C"},  # which letters are small, to Lua
         check=False,
     )
     if process.returncode:
         raise UsageError(_explain(process.stderr.decode(errors="replace"), source, data))
     return _embedded(process.stdout, run_dir, figures) if name == "html" else process.stdout
+
+
+def _pandoc() -> str:
+    """Return the pandoc that the package brings, of which the digest speaks; others may be on the path."""
+    import pypandoc
+
+    bundled = Path(pypandoc.__file__).parent / "files" / "pandoc"
+    if not bundled.is_file():
+        raise UsageError(
+            f"{bundled}: missing; the report is made by the pandoc of the package pypandoc_binary: "
+            f"{sys.executable} -m pip install --force-reinstall pypandoc_binary=={version('pypandoc_binary')}"
+        )
+    return str(bundled)
 
 
 def _embedded(page: bytes, run_dir: Path, figures: list[str]) -> bytes:
@@ -235,8 +247,8 @@ def compile_pdf(markup: bytes, run_dir: Path) -> bytes:
     # Isolated: beside that file stands one that Python would take for a module of its own.
     command = [sys.executable, "-I", str(Path(__file__).with_name("typeset.py")), str(run_dir.resolve())]
     few = {"RAYON_NUM_THREADS": "2", "MALLOC_ARENA_MAX": "2"}  # each thread counts as memory
-    environment = os.environ | few
-    process = subprocess.run(command, input=markup, capture_output=True, env=environment, check=False)
+    variables = environment.of_tool() | few
+    process = subprocess.run(command, input=markup, capture_output=True, env=variables, check=False)
     if process.returncode:
         said = " ".join(process.stderr.decode(errors="replace").split())[-500:]
         if process.returncode != 2:  # ended by its limits, or by what is wrong in typst itself

@@ -7,7 +7,7 @@ from typing import Any
 from fer_lib.files import UsageError
 from fer_tools import metrics, paths
 from fer_tools.parameters import Data
-from fer_tools.run import provenance
+from fer_tools.run import machine, provenance
 from fer_tools.run.run import MODEL, Run
 from fer_tools.stages import NOTEBOOKS, STAGES
 
@@ -24,7 +24,8 @@ class Edge:
         "ok"; "at work", where a process is filling the run; "stale", where it would come out otherwise now;
         "altered", where it is not what was made; "missing", where it was made and is no longer there; "left
         out", where an excerpt says so; "absent", where it was never made; "unknown", where only a checkout
-        could tell.
+        could tell; "elsewhere", where it was made on another machine: here it would come out a little
+        otherwise.
     reason : str
         What is wrong, in one line.
     """
@@ -49,9 +50,16 @@ class Edge:
         return cls.judge(now == then, target, source, "altered", f"{target} is not what {made}")
 
 
-def stale_reason(run: Run, stage: str) -> str | None:
-    """Return why a stage has to be executed, or None where its outputs are those of its inputs."""
-    return next((edge.reason for edge in stage_edges(run, stage) if edge.state != "ok"), None)
+def stale_reason(run: Run, stage: str, anywhere: bool = True) -> str | None:
+    """Return why a stage has to be executed, or None where its outputs are those of its inputs.
+
+    Parameters
+    ----------
+    anywhere : bool
+        Whether outputs of another machine will do, which are not the same to the last digit.
+    """
+    fine = ("ok", "elsewhere") if anywhere else ("ok",)
+    return next((edge.reason for edge in stage_edges(run, stage) if edge.state not in fine), None)
 
 
 def stage_edges(run: Run, stage: str) -> Iterator[Edge]:
@@ -61,6 +69,9 @@ def stage_edges(run: Run, stage: str) -> Iterator[Edge]:
         yield Edge(notebook, "its execution", "stale", "not finished")
         return
     yield from _inputs(run, stage, entry.get("inputs", {}))
+    here = machine.describe(run.document.get("threads"))
+    other = machine.differences(entry.get("machine"), here)
+    yield Edge.judge(not other, notebook, "machine", "elsewhere", f"made on another machine ({other})")
     missing = "left out" if run.excerpt else "missing"
     for key, digest in entry["outputs"].items():
         if key == "metrics.json":

@@ -7,7 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from fer_lib.files import UsageError, sha256_of_file
-from fer_tools import paths
+from fer_tools import environment, paths
 from fer_tools.json_files import read_json, sha256_of_json
 from fer_tools.run import source_code
 from fer_tools.run.run import Run
@@ -79,21 +79,26 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
 
 
-def machine() -> dict[str, Any]:
-    """Describe what the run was computed on."""
-    return {"system": platform.system(), "architecture": platform.machine(), "cores": os.cpu_count()}
-
-
 def git_state() -> dict[str, Any]:
-    """Return the commit of the checkout, and whether files differ from it; None where git does not know."""
+    """Return the commit of the checkout, and whether files differ from it; None where git does not know.
+
+    A repository in which the checkout is a folder among others is somebody else's: it does not know, either.
+    """
 
     def git(*arguments: str) -> str | None:
-        command = ["git", "-C", str(paths.ROOT), *arguments]
+        # The checkout may belong to another user, a container's for example.
+        command = ["git", "-c", f"safe.directory={paths.ROOT}", "-C", str(paths.ROOT), *arguments]
+        variables = environment.of_tool()
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="surrogateescape", timeout=10, env=variables
+            )
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
+    top = git("rev-parse", "--show-toplevel")
+    if not top or not os.path.exists(top) or not os.path.samefile(top, paths.ROOT):
+        return {"commit": None, "dirty": None}
     status = git("status", "--porcelain", "--untracked-files=no")
     return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+import fer_lib
 from fer_lib.files import UsageError, atomic_path, sha256_of_file, write_text
 from fer_tools import checking, metrics
 from fer_tools.json_files import write_json
-from fer_tools.run import find, provenance
+from fer_tools.run import find, machine, provenance
 from fer_tools.run.run import Run
 from fer_tools.stages import STAGES
 
@@ -120,6 +121,11 @@ def begin(stage: str, chosen: Any) -> OpenStage:
     else:
         run = find.create(getattr(chosen, "label", stage))
     run.require_whole()
+    if fer_lib.MISSED:
+        raise UsageError(
+            "keras or tensorflow was imported before fer_lib, with other settings than those of a run "
+            f"({', '.join(fer_lib.MISSED)}); restart the kernel and import fer_lib first"
+        )
     document = run.document
     for name in kind.reads:
         if document["stages"].get(name, {}).get("status") != "done":
@@ -131,7 +137,8 @@ def begin(stage: str, chosen: Any) -> OpenStage:
     # One that was finished is executed again because an output was changed: nothing of it is trusted.
     finished = before.get("status") == "done" and before.get("notebook", "") is not None
     # A stage that was interrupted keeps its checkpoints only if it would do the same again.
-    if kind.resumes and (before.get("inputs") != inputs or finished):
+    other = before.get("inputs") != inputs or machine.differences(before.get("machine"), machine.describe())
+    if kind.resumes and (other or finished):
         for path in (opened.path / "checkpoints").glob("*"):
             if path.is_file():
                 path.unlink()
@@ -141,7 +148,7 @@ def begin(stage: str, chosen: Any) -> OpenStage:
     if kind.resumes and state.exists():  # an interrupted training goes on; what it took so far counts
         spent = before.get("spent", 0.0) + max(state.stat().st_mtime - before.get("begun", find.LATEST), 0.0)
     replaces = sorted(before.get("outputs", before.get("replaces", [])))
-    place = {"git": provenance.git_state(), "machine": provenance.machine()}
+    place = {"git": provenance.git_state(), "machine": machine.describe()}
     running = {"status": "running", "inputs": inputs, "replaces": replaces}
     opened.set_stage(stage, running | place | {"begun": time.time(), "spent": spent})
     opened.update(versions=provenance.versions(), **place)

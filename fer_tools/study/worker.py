@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_lib.files import UsageError, sha256_of_file
-from fer_tools import paths, pipeline
+from fer_tools import environment, paths, pipeline
 from fer_tools.pipeline import KernelDied
 from fer_tools.run import provenance
 from fer_tools.study.read import Study
@@ -81,8 +81,8 @@ def work(preset: str, given: dict[str, Any], needs: dict[str, Any]) -> tuple[str
     said = io.StringIO()  # one line per epoch, to be lost: the parent process has one line for all points
     try:
         with (
-            pipeline.environment("FER_RESULTS", needs["results"]),
-            pipeline.environment(pipeline.THREADS[0], threads),
+            environment.variable("FER_RESULTS", needs["results"]),
+            environment.variable(environment.THREADS[0], threads),
             contextlib.redirect_stdout(said),
             contextlib.redirect_stderr(said),
         ):

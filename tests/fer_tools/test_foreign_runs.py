@@ -147,7 +147,7 @@ def test_the_second_name_of_a_file_elsewhere_is_not_written_to(run, tmp_path, mo
     outside = tmp_path / "outside"
     for name, theirs in ((".lock", "mine"), (pipeline.KERNEL_LOG, "loss.svg")):
         instead(run.path / name, lambda path, theirs=theirs: os.link(outside / theirs, path))
-    monkeypatch.setattr(pipeline, "stale_reason", lambda run, stage: None)
+    monkeypatch.setattr(pipeline, "stale_reason", lambda run, stage, anywhere=True: None)
     pipeline.execute(run)
     assert (outside / "mine").read_text() == "mine of mine" and not (run.path / pipeline.KERNEL_LOG).exists()
 
@@ -217,7 +217,7 @@ def test_threads_are_a_few(run, capsys, threads):
 
 @pytest.mark.parametrize("threads", ["0", "100000", "-1", "many"])
 def test_threads_of_the_shell_are_a_few(faces, results, monkeypatch, capsys, threads):
-    monkeypatch.setenv(pipeline.THREADS[0], threads)
+    monkeypatch.setenv(environment.THREADS[0], threads)
     monkeypatch.setattr(pipeline, "interruptible", lambda: None)
     assert commands.main(["run", "--preset", "smoke", "--data", str(faces)]) == 2
     err = capsys.readouterr().err

@@ -272,7 +272,7 @@ def test_a_run_keeps_its_number_of_threads(pair):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "execute_stage", look)
-        patch.setattr(pipeline, "stale_reason", lambda run, stage: "to be executed")
+        patch.setattr(pipeline, "stale_reason", lambda run, stage, anywhere=True: "to be executed")
         patch.setenv("TF_NUM_INTRAOP_THREADS", "2")
         pipeline.execute(pair.whole, ["training", "overfitting"])
         assert os.environ["TF_NUM_INTRAOP_THREADS"] == "2"
@@ -297,7 +297,7 @@ def test_an_orphaned_kernel_is_waited_for_before_its_temporary_files_are_removed
             assert locks.lock(2)
             return subprocess.Popen([sys.executable, "-c", script.format(seconds)])
 
-    monkeypatch.setattr(pipeline, "stale_reason", lambda run, stage: None)
+    monkeypatch.setattr(pipeline, "stale_reason", lambda run, stage, anywhere=True: None)
     with kernel(2) as orphan:
         pipeline.execute(run, ["training"])
         assert orphan.poll() is not None and not half_written.exists()
@@ -321,7 +321,7 @@ def test_what_an_interrupted_kernel_had_begun_to_write_is_removed_at_once(pair, 
         raise KeyboardInterrupt
 
     started: list[subprocess.Popen] = []
-    monkeypatch.setattr(pipeline, "stale_reason", lambda run, stage: "to be executed")
+    monkeypatch.setattr(pipeline, "stale_reason", lambda run, stage, anywhere=True: "to be executed")
     monkeypatch.setattr(pipeline, "execute_stage", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pipeline.execute(run, ["training"])

@@ -240,7 +240,7 @@ def test_vectors_are_written_where_the_tests_look(checkout):
 def trained(tmp_path, monkeypatch) -> list[Run]:
     """Return two runs that differ in their seeds: copies of the reference run, taken for up to date."""
     monkeypatch.setenv("FER_RESULTS", str(tmp_path))
-    monkeypatch.setattr(renew, "stale_reason", lambda run, stage: None)
+    monkeypatch.setattr(renew, "stale_reason", lambda run, stage, anywhere=True: None)
     monkeypatch.setattr(
         pretrained, "path", lambda name=pretrained.NAME: tmp_path / "shipped" / f"{name}.keras"
     )
@@ -274,7 +274,7 @@ def test_a_network_of_other_settings_or_a_stale_one_is_not_shipped(trained, caps
     names = [run.name for run in trained]
     assert renew.main(["model", *names]) == 2
     assert f"{names[1]}: differs from {names[0]} in more than its seed" in capsys.readouterr().err
-    monkeypatch.setattr(renew, "stale_reason", lambda run, stage: "its data have changed")
+    monkeypatch.setattr(renew, "stale_reason", lambda run, stage, anywhere=True: "its data have changed")
     assert renew.main(["model", names[0]]) == 2
     assert "is stale (its data have changed)" in capsys.readouterr().err
     assert not list(pretrained.path().parent.iterdir())
