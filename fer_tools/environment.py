@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from fer_tools import paths, scratch
 # What TensorFlow shares an operation out to, how many operations it does at once, and numpy's BLAS.
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 # How programs and their libraries are found, and who and where one is.
-_MACHINE = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "USER", "LOGNAME", "TZ", "TMPDIR")
+_MACHINE = ("PATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "USER", "LOGNAME", "TZ")
 _OURS = ("FER_", "FER2013_DIR")  # and all that begin with it
 # Beside these, what `fer` itself may need: a terminal, a browser, a home, the way to the internet.
 _TERMINAL = ("TERM", "COLUMNS", "LINES", "NO_COLOR", "LANG", "LC_ALL", "LC_CTYPE", "SHELL")
@@ -54,6 +55,7 @@ def of_tool(home: str | Path = os.devnull) -> dict[str, str]:
         found["FER_CACHE"] = str(Path(home) / "cache") if folder.startswith("~") else os.path.abspath(folder)
     found |= {
         "HOME": str(home),
+        "TMPDIR": tempfile.gettempdir(),  # which may be another than the one asked for
         "MPLCONFIGDIR": os.path.join(found["FER_CACHE"], "matplotlib"),  # its list of fonts takes seconds
         "JUPYTER_PATH": os.path.join(home, "jupyter"),
         "LC_ALL": "C.UTF-8",
@@ -82,15 +84,17 @@ def for_kernels(folder: Path) -> Iterator[None]:
     specification.mkdir(parents=True)
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     content = {"argv": argv, "display_name": "Python 3", "language": "python"}
+    own = home / "tmp"  # TensorFlow leaves things behind
+    own.mkdir()
     (specification / "kernel.json").write_text(json.dumps(content), encoding="utf-8")
-    with replaced(of_tool(home)):
+    with replaced(of_tool(home) | {"TMPDIR": str(own)}):
         yield
 
 
 @contextmanager
 def of_commands() -> Iterator[None]:
     """Leave outside what would reach into the numbers of `fer` itself: other modules, warnings as errors."""
-    kept = {*_MACHINE, *THREADS, *fer_lib.SETTINGS, *_TERMINAL, *_DESKTOP}
+    kept = {*_MACHINE, *THREADS, *fer_lib.SETTINGS, *_TERMINAL, *_DESKTOP, "TMPDIR"}
     found = {
         name: value
         for name, value in os.environ.items()

@@ -13,6 +13,7 @@ from fer_lib.files import UsageError
 from fer_tools import locks
 
 PREFIX = "fer-lab-"
+LEAST = 1 << 16  # bytes; a disk with less is full
 
 
 @contextmanager
@@ -20,6 +21,11 @@ def folder() -> Iterator[Path]:
     """Make a temporary folder, and remove it in the end; also those of this user whose process was killed.
 
     It is locked as long as its process lives. The system forgets the lock of a process that was killed.
+
+    Raises
+    ------
+    UsageError
+        Instead of whatever else went wrong, if its disk is full.
     """
     remove_abandoned()
     made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
@@ -28,6 +34,13 @@ def folder() -> Iterator[Path]:
         made.rename(path)  # only now others look at it
         try:
             yield path
+        except (OSError, UsageError) as error:
+            if shutil.disk_usage(path).free < LEAST:  # whatever it is that this looks like
+                raise UsageError(
+                    f"{path.parent}: no space is left for temporary files; make some, or set TMPDIR to a "
+                    "folder that has more"
+                ) from error
+            raise
         finally:
             _remove(path)
 
