@@ -7,12 +7,13 @@ them; what else is imported is a package with a version, and part of the environ
 
 import ast
 import os
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import ROOT, UsageError, sha256_of
+from fer_lib.files import ROOT, UsageError, sha256_of, sha256_of_file
 
 # How a run is kept and shown decides no number in it. Counted, it would make every digest depend on all.
 PLUMBING = (
@@ -24,6 +25,7 @@ PLUMBING = (
 )  # fmt: skip
 # One module imports others by names that are not in its text: the networks, of which a run has one.
 NETWORKS = "fer_lib/models/__init__.py"
+SETTINGS = re.compile(r"[\w-]+\.(mplstyle|json|ya?ml|toml|csv)")
 
 
 def notebook_digest(notebook: dict[str, Any], model: str | None = None, root: Path = ROOT) -> str:
@@ -112,7 +114,8 @@ def reached(source: str, model: str | None = None, root: Path = ROOT) -> dict[st
     Returns
     -------
     dict
-        Canonical code by path relative to `root`, without `PLUMBING`.
+        Canonical code by path relative to `root`, without `PLUMBING`; and the digests of files of settings that
+        modules name.
 
     Raises
     ------
@@ -128,7 +131,18 @@ def reached(source: str, model: str | None = None, root: Path = ROOT) -> dict[st
             if name not in found and not name.startswith(PLUMBING):
                 found[name] = canonical(path.read_text(encoding="utf-8"), name)
                 waiting.append((name, found[name]))
+                found |= {
+                    f"{name}: {file.name}": sha256_of_file(file) for file in _settings(found[name], path)
+                }
     return found
+
+
+def _settings(source: str, path: Path) -> Iterator[Path]:
+    """Yield the files of settings beside a module that its canonical code names, such as a style of figures."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SETTINGS.fullmatch(node.value):
+            if (file := path.with_name(node.value)).is_file():
+                yield file
 
 
 def _imported(source: str, key: str, model: str | None, root: Path) -> Iterator[Path]:

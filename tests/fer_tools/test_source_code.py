@@ -155,3 +155,14 @@ def test_a_network_that_run_json_made_up_leads_nowhere(root, model):
     (root / "fer_lib" / "models" / "__init__.py").write_text("")
     found = source_code.reached("import fer_lib.models", model, root)
     assert set(found) == {"fer_lib/__init__.py", "fer_lib/models/__init__.py"}
+
+
+def test_settings_beside_a_module_count(root):
+    """A style of figures is no Python, and changes figures all the same."""
+    (root / "fer_lib" / "plain.py").write_text("STYLE = open('my.mplstyle')")
+    (root / "fer_lib" / "my.mplstyle").write_text("font.size: 9")
+    before = digest(root, "import fer_lib.plain")
+    (root / "fer_lib" / "other.mplstyle").write_text("font.size: 10")
+    assert digest(root, "import fer_lib.plain") == before
+    (root / "fer_lib" / "my.mplstyle").write_text("font.size: 10")
+    assert digest(root, "import fer_lib.plain") != before
