@@ -114,8 +114,8 @@ def reached(source: str, model: str | None = None, root: Path = ROOT) -> dict[st
     Returns
     -------
     dict
-        Canonical code by path relative to `root`, without `PLUMBING`; and the digests of files of settings that
-        modules name.
+        Canonical code by path relative to `root`, without `PLUMBING`; and digests of the files of settings
+        that modules name.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def reached(source: str, model: str | None = None, root: Path = ROOT) -> dict[st
 
 
 def _settings(source: str, path: Path) -> Iterator[Path]:
-    """Yield the files of settings beside a module that its canonical code names, such as a style of figures."""
+    """Yield the files of settings beside a module that its canonical code names, a style of figures perhaps."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and SETTINGS.fullmatch(node.value):
             if (file := path.with_name(node.value)).is_file():

@@ -16,7 +16,7 @@ from processes import fer
 from staged import two_thousand_runs, write_run
 from synthetic import make_run, synthetic_run
 
-from fer_tools import commands, locks, metrics, paths, pipeline, scratch, stages
+from fer_tools import commands, environment, locks, metrics, paths, pipeline, scratch, stages
 from fer_tools.json_files import read_json, sha256_of_json, write_json
 from fer_tools.run import document, find, tree
 from fer_tools.run.run import Run
