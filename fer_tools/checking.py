@@ -8,6 +8,7 @@ from typing import Any
 from fer_lib.files import UsageError
 from fer_tools.kinds import NotAllowed
 from fer_tools.parameters import PRESETS
+from fer_tools.run import source_code
 from fer_tools.stages import STAGES
 
 ADDED = "# Parameters\n"  # how the cell begins in which papermill sets what it was given
@@ -55,7 +56,7 @@ def _require_heeded(known: list[str], values: Mapping[str, Any], executed: list[
     if not added or executed[-1] in executed[:-1]:  # somebody executes cells by hand, in any order
         return
     try:
-        given = assigned(added[-1])
+        given = assigned(added[-1], ADDED)
     except UsageError:  # a cell of somebody's own
         return
     check_names([name for name in given if not name.startswith("PAPERMILL_")], known)
@@ -67,20 +68,16 @@ def _require_heeded(known: list[str], values: Mapping[str, Any], executed: list[
             )
 
 
-def assigned(source: str) -> dict[str, ast.expr]:
+def assigned(source: str, where: str) -> dict[str, ast.expr]:
     """Return what a cell of parameters sets, by name.
 
     Raises
     ------
     UsageError
-        If it does anything else.
+        If it does anything else; `where` names it.
     """
-    try:
-        statements = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UsageError(f"not Python ({' '.join(str(error).split())}); mend it") from error
     found: dict[str, ast.expr] = {}
-    for node in statements:
+    for node in source_code.parsed(source, where).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         set_here = [target.id for target in targets if isinstance(target, ast.Name)]
         if (
@@ -88,7 +85,7 @@ def assigned(source: str) -> dict[str, ast.expr]:
             or len(set_here) != len(targets)
             or not node.value
         ):
-            raise UsageError(f"line {node.lineno} is not of the form `name = value`; move it to another cell")
+            raise UsageError(f"{where}: line {node.lineno} is not `name = value`; move it to another cell")
         found |= dict.fromkeys(set_here, node.value)
     return found
 

@@ -71,9 +71,8 @@ def _looked_at(name: str, content: bytes) -> str:
 
 def _faults(notebook: Any) -> Iterator[str]:
     """Yield what papermill would stumble on: kinds of values, nesting, format and language."""
-    yield from _wrong(
-        notebook, "it", {"nbformat": int, "nbformat_minor": int, "metadata": dict, "cells": list}
-    )
+    kinds = {"nbformat": int, "nbformat_minor": int, "metadata": dict, "cells": list}
+    yield from _wrong(notebook, "it", kinds)
     if notebook["nbformat"] != 4 or notebook["nbformat_minor"] < 0:
         yield f"its format is {notebook['nbformat']}.{notebook['nbformat_minor']}, and 4 is read"
     level = [notebook]
@@ -92,10 +91,9 @@ def _faults(notebook: Any) -> Iterator[str]:
 
 
 def _faults_of_cell(cell: Any, where: str) -> Iterator[str]:
-    yield from _wrong(
-        cell, where, {"cell_type": str, "source": _text, "metadata": dict, "attachments?": dict}
-    )
-    yield from _wrong(cell["metadata"], where, {"tags?": _texts, "papermill?": dict})
+    kinds = {"cell_type": str, "id?": str, "source": _text, "metadata": dict, "attachments?": dict}
+    yield from _wrong(cell, where, kinds)
+    yield from _wrong(cell["metadata"], where, {"tags?": _texts})
     for attached in cell.get("attachments", {}).values():
         yield from _wrong(attached, where, {})
     if cell["cell_type"] == "code":
@@ -154,15 +152,17 @@ def require_tags(notebook: dict[str, Any], stage: str) -> None:
             "given is overridden; mend the tags (JupyterLab: the gear at the upper right)"
         )
     for tag, number, cell in tagged:
-        try:
-            if cell["cell_type"] != "code":
-                raise UsageError(f"{cell['cell_type']}, not code")
-            values = checking.assigned("".join(cell["source"]))
-            checking.check_names(values, checking.names(stage))
-            if missing := set(checking.names(stage)) - set(values) if tag == DEFAULTS else ():
-                raise UsageError(f"parameter {min(missing)!r}: not set; restore its line")
-            for name, value in values.items():
-                if not all(isinstance(node, PLAIN) for node in ast.walk(value)):
-                    raise UsageError(f"parameter {name!r}: not a plain value; write the value itself")
-        except UsageError as error:
-            raise UsageError(f"cell {number}, tagged {tag!r}: {error}") from None
+        where = f"cell {number}, tagged {tag!r}"
+        if cell["cell_type"] != "code":
+            raise UsageError(f"{where}: {cell['cell_type']}, not code; give the tag to the cell of defaults")
+        values, known = checking.assigned("".join(cell["source"]), where), checking.names(stage)
+        for name in known if tag == DEFAULTS else ():
+            if name not in values:
+                raise UsageError(f"{where}: parameter {name!r} is not set; restore its line")
+        for name, value in values.items():
+            if name not in known:
+                raise UsageError(
+                    f"{where}: {name!r} is no parameter of this notebook; set it in another cell"
+                )
+            if not all(isinstance(node, PLAIN) for node in ast.walk(value)):
+                raise UsageError(f"{where}: parameter {name!r} is no plain value; write the value itself")

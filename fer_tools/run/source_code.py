@@ -30,7 +30,7 @@ HIDING = frozenset(
 )
 IMPORTING = ("aimport", "load_ext", "reload_ext")  # magics that import a module
 DEEPEST = 5  # magics within magics, such as `%time` below `%%capture`
-MOST_OPTIONS = 20  # words between a magic and the code that it executes
+MOST_OPTIONS = 20  # words of a line, among which the code that its magic executes begins
 # One module imports others by names that are not in its text: the networks, of which a run has one.
 NETWORKS = "fer_lib/models/__init__.py"
 
@@ -89,8 +89,8 @@ def _cell(source: str, where: str, depth: int = 0) -> tuple[str, ...]:
             )
         if name in IMPORTING:
             found.append(_python(f"import {', '.join(re.split(r'[ ,]+', texts[0].strip()))}", where))
-        for text in texts:
-            found += _python_at_the_end(text, where, depth + 1)
+        for text, most in zip(texts, (MOST_OPTIONS, 1), strict=False):
+            found += _executed(text, where, depth + 1, most)
     return tuple(found)
 
 
@@ -119,14 +119,15 @@ def _magics(code: str, where: str) -> Iterator[list[str]]:
             yield given
 
 
-def _python_at_the_end(text: str, where: str, depth: int) -> tuple[str, ...]:
-    """Return the code that a magic may execute: all of a text, or what follows its options."""
-    for word in islice(re.finditer(r"\S+", text), MOST_OPTIONS):
+def _executed(text: str, where: str, depth: int, most: int) -> tuple[str, ...]:
+    """Return the code that a magic may execute: all of a text, or what follows fewer than `most` words."""
+    for word in islice(re.finditer(r"\S+", text), most):
+        code = text[word.start() :] if most > 1 else text
         try:
-            _python(text[word.start() :], where)
+            _python(code, where)
         except UsageError:
             continue
-        return _cell(text[word.start() :], where, depth)
+        return _cell(code, where, depth)
     return ()
 
 
@@ -139,8 +140,23 @@ def canonical(source: str, where: str) -> str:
     UsageError
         If it is not Python; `where` names it.
     """
+    tree = parsed(source, where)
     try:
-        return ast.unparse(_without_prose(ast.parse(source)))
+        return ast.unparse(_without_prose(tree))
+    except RecursionError as error:
+        raise UsageError(f"{where}: not Python that can be read ({error}); mend it") from error
+
+
+def parsed(source: str, where: str) -> ast.Module:
+    """Return the syntax tree of somebody else's Python.
+
+    Raises
+    ------
+    UsageError
+        If it is not Python; `where` names it.
+    """
+    try:
+        return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # ValueError: a null character
         what = f"{error.msg}, line {error.lineno}" if isinstance(error, SyntaxError) else str(error)
         raise UsageError(f"{where}: not Python ({' '.join(what.split())}); mend it") from error
