@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -52,13 +53,12 @@ def _require_heeded(known: list[str], values: Mapping[str, Any], executed: list[
     """Refuse a kernel that lacks parameters, or in which those that papermill was given have no effect."""
     if missing := [name for name in known if name not in values]:
         raise UsageError(f"parameter {missing[0]!r}: the notebook does not set it; restore its line")
-    added = [text for text in executed if text.startswith(ADDED)]
-    if not added or executed[-1] in executed[:-1]:  # somebody executes cells by hand, in any order
-        return
-    try:
-        given = assigned(added[-1], ADDED)
-    except UsageError:  # a cell of somebody's own
-        return
+    given: dict[str, ast.expr] = {}
+    if executed[-1] not in executed[:-1]:  # else somebody executes cells by hand, in any order
+        for text in executed:
+            if text.startswith(ADDED):
+                with suppress(UsageError):  # a cell of somebody's own, which does more
+                    given = assigned(text, ADDED)
     check_names([name for name in given if not name.startswith("PAPERMILL_")], known)
     for name, value in given.items():
         if name in known and ast.unparse(value) != repr(values[name]):
@@ -80,11 +80,8 @@ def assigned(source: str, where: str) -> dict[str, ast.expr]:
     for node in source_code.parsed(source, where).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         set_here = [target.id for target in targets if isinstance(target, ast.Name)]
-        if (
-            not isinstance(node, ast.Assign | ast.AnnAssign)
-            or len(set_here) != len(targets)
-            or not node.value
-        ):
+        assigns = isinstance(node, ast.Assign | ast.AnnAssign) and node.value
+        if not assigns or len(set_here) != len(targets):
             raise UsageError(f"{where}: line {node.lineno} is not `name = value`; move it to another cell")
         found |= dict.fromkeys(set_here, node.value)
     return found

@@ -358,14 +358,16 @@ def test_every_command_says_so_before_a_run_begins(checkout, capsys, command, na
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("kind", ["pipe", "socket", "circle", "broken link", "device", "folder", "huge"])
+@pytest.mark.parametrize(
+    "kind", ["pipe", "socket", "circle", "broken link", "device", "folder", "huge", "gone"]
+)
 def test_what_is_no_file_is_not_waited_for(checkout, capsys, command, kind):
-    path = STAGES["overfitting"].path
+    path = STAGES[STAGE].path
     path.unlink()
     if kind == "huge":
         with open(path, "wb") as handle:
             handle.truncate(10**12)
-    else:
+    elif kind != "gone":
         put(path, kind)
     assert str(path) in asked(command, checkout, capsys)
 
@@ -549,6 +551,7 @@ def test_what_is_right_is_taken(given):
 def test_variables_of_other_origin_raise_no_alarm(before):
     for notebook in (parameterized(), parameterized(epochs=2)):
         assert shell_of(notebook, before).user_ns["settings"].data == "bundled"
+    assert refusal(shell_of, parameterized(epoch=2), before).startswith("parameter 'epoch': unknown")
 
 
 def test_whoever_executes_cells_by_hand_is_not_held_to_what_was_given():
