@@ -1,13 +1,18 @@
 """Parameters read and refused: every name, type and range, before a kernel starts."""
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import Any
 
 from fer_lib.files import UsageError
 from fer_tools.kinds import NotAllowed
 from fer_tools.parameters import PRESETS
+from fer_tools.run import source_code
 from fer_tools.stages import STAGES
+
+ADDED = "# Parameters\n"  # how the cell begins in which papermill sets what it was given
 
 
 def kinds(stage: str | None = None) -> dict[str, Any]:
@@ -29,14 +34,57 @@ def collect(stage: str, values: Mapping[str, Any]) -> Any:
     stage : str
         One of `STAGES`.
     values : dict
-        `globals()` of the notebook; other names are ignored.
+        `globals()` of the notebook; other names are ignored, unless papermill was given them.
 
     Raises
     ------
     UsageError
-        If a value has the wrong type or is out of range.
+        If a value has the wrong type or is out of range, or papermill was given what the notebook does not
+        have, or overrides.
     """
-    return build(stage, {name: values[name] for name in names(stage) if name in values})
+    known = names(stage)
+    chosen = build(stage, {name: values[name] for name in known if name in values})
+    if isinstance(executed := values.get("In"), list):  # under which IPython keeps the texts of cells
+        _require_heeded(known, values, executed)
+    return chosen
+
+
+def _require_heeded(known: list[str], values: Mapping[str, Any], executed: list[str]) -> None:
+    """Refuse a kernel that lacks parameters, or in which those that papermill was given have no effect."""
+    if missing := [name for name in known if name not in values]:
+        raise UsageError(f"parameter {missing[0]!r}: the notebook does not set it; restore its line")
+    given: dict[str, ast.expr] = {}
+    if executed[-1] not in executed[:-1]:  # else somebody executes cells by hand, in any order
+        for text in executed:
+            if text.startswith(ADDED):
+                with suppress(UsageError):  # a cell of somebody's own, which does more
+                    given = assigned(text, ADDED)
+    check_names([name for name in given if not name.startswith("PAPERMILL_")], known)
+    for name, value in given.items():
+        if name in known and ast.unparse(value) != repr(values[name]):
+            raise UsageError(
+                f"parameter {name!r}: {ast.unparse(value)} is given, and the notebook then sets "
+                f"{values[name]!r}; the cell of defaults, and no other, needs the tag 'parameters'"
+            )
+
+
+def assigned(source: str, where: str) -> dict[str, ast.expr]:
+    """Return what a cell of parameters sets, by name.
+
+    Raises
+    ------
+    UsageError
+        If it does anything else; `where` names it.
+    """
+    found: dict[str, ast.expr] = {}
+    for node in source_code.parsed(source, where).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        set_here = [target.id for target in targets if isinstance(target, ast.Name)]
+        assigns = isinstance(node, ast.Assign | ast.AnnAssign) and node.value
+        if not assigns or len(set_here) != len(targets):
+            raise UsageError(f"{where}: line {node.lineno} is not `name = value`; move it to another cell")
+        found |= dict.fromkeys(set_here, node.value)
+    return found
 
 
 def build(stage: str, values: Mapping[str, Any]) -> Any:
@@ -60,7 +108,7 @@ def build(stage: str, values: Mapping[str, Any]) -> Any:
     return chosen
 
 
-def check_names(values: Mapping[str, Any], valid: list[str]) -> None:
+def check_names(values: Iterable[str], valid: list[str]) -> None:
     """Refuse names that are not parameters, giving the valid ones."""
     for name in values:
         if name not in valid:

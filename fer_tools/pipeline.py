@@ -15,7 +15,7 @@ from fer_lib.tensorflow_import import stderr_to
 from fer_tools import checking, environment, locks, paths, progress, scratch
 from fer_tools.console import say
 from fer_tools.environment import THREADS
-from fer_tools.run import find, tree
+from fer_tools.run import find, provenance, tree
 from fer_tools.run.document import THREAD_COUNT
 from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import Run
@@ -65,7 +65,7 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False, drawn: bool =
 
 
 def check_data(resolved: dict[str, Any], drawn: bool = True) -> None:
-    """Refuse parameters whose data, or other files that a stage reads, cannot be found or cannot work.
+    """Refuse parameters whose data, or notebooks and other files of a stage, cannot be found or cannot work.
 
     Parameters
     ----------
@@ -76,6 +76,8 @@ def check_data(resolved: dict[str, Any], drawn: bool = True) -> None:
     """
     from fer_tools import data_check
 
+    for stage in resolved:
+        provenance.code_digest(stage)  # its notebook can be executed
     data_check.check(checking.build("training", resolved["training"]), drawn)
     for stage, values in resolved.items():
         if files := STAGES[stage].files:
@@ -131,8 +133,9 @@ def execute(run: Run, stages: Collection[str] = ()) -> None:
 
 
 def _execute_stages(run: Run, stages: Collection[str]) -> None:
-    for stage in stages:  # before any kernel: papermill makes code of the names of parameters
+    for stage in stages:  # before any kernel: papermill makes code of names of parameters and of notebooks
         run.parameters(stage)
+        provenance.code_digest(stage)
     total = len(stages)
     for number, stage in enumerate(stages, 1):
         label = f"[{number}/{total}] {STAGES[stage].notebook}"

@@ -8,6 +8,7 @@ python -m fer_tools.renew model RUN ...  the first is shipped; the others, of ot
 """
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from typing import Any
 import nbformat
 
 from fer_lib.files import UsageError, sha256_of, sha256_of_file, write_text
-from fer_tools import checking, environment, paths, pretrained
+from fer_tools import checking, environment, notebooks, paths, pretrained
 from fer_tools.console import complain
 from fer_tools.json_files import write_json
 from fer_tools.run import find, provenance, source_code
@@ -101,6 +102,8 @@ def renew_references() -> None:
     import papermill
 
     values = checking.resolve("smoke", {"study": "example"})
+    for stage in STAGES:
+        provenance.code_digest(stage)  # its notebook can be executed
     study = "example_study"
     with tempfile.TemporaryDirectory() as results, environment.variable("FER_RESULTS", results):
         shutil.copytree(_references() / study, Path(results) / study)
@@ -231,7 +234,7 @@ def _references() -> Path:
 
 
 def _read(path: Path) -> Any:
-    return nbformat.read(path, as_version=4)
+    return nbformat.reads(json.dumps(notebooks.read(path)), as_version=4)
 
 
 def _without_injected(notebook: Any) -> list[Any]:

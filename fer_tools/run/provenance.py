@@ -7,8 +7,8 @@ from importlib import metadata
 from typing import Any
 
 from fer_lib.files import UsageError, sha256_of_file
-from fer_tools import environment, paths
-from fer_tools.json_files import read_json, sha256_of_json
+from fer_tools import environment, notebooks, paths
+from fer_tools.json_files import sha256_of_json
 from fer_tools.run import source_code
 from fer_tools.run.run import Run
 from fer_tools.run.tree import LARGEST_FILE
@@ -63,8 +63,9 @@ def code_digest(stage: str, model: str | None = None) -> str:
     """Return the digest of a notebook's code and of what it reaches; see `fer_tools.run.source_code`."""
     path = STAGES[stage].path
     paths.checkout(f"the code of {path.name}")
+    notebook = notebooks.of_stage(stage)
     try:
-        return source_code.notebook_digest(read_json(path), model, paths.ROOT)
+        return source_code.notebook_digest(notebook, model, paths.ROOT)
     except UsageError as error:
         raise UsageError(f"{path.name}: {error}") from None
 

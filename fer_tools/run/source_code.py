@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ PLUMBING = (
     "fer_tools/locks.py", "fer_tools/metrics.py", "fer_tools/parameters.py", "fer_tools/paths.py",
     "fer_tools/progress.py", "fer_tools/scratch.py", "fer_tools/stages.py",
 )  # fmt: skip
+# Magics that execute files, earlier cells or what another session stored, rename magics, or write modules.
+HIDING = frozenset(
+    "alias_magic ed edit file load loadpy macro recall rep rerun run save store writefile".split()
+)
+IMPORTING = ("aimport", "load_ext", "reload_ext")  # magics that import a module
+DEEPEST = 5  # magics within magics, such as `%time` below `%%capture`
+MOST_OPTIONS = 20  # words of a line, among which the code that its magic executes begins
 # One module imports others by names that are not in its text: the networks, of which a run has one.
 NETWORKS = "fer_lib/models/__init__.py"
 SETTINGS = re.compile(r"[\w-]+\.(mplstyle|json|ya?ml|toml|csv)")
@@ -53,20 +61,42 @@ def notebook_digest(notebook: dict[str, Any], model: str | None = None, root: Pa
 
 
 def notebook_code(notebook: dict[str, Any]) -> str:
-    """Return the code of a notebook without parameters, comments and layout."""
+    """Return the code of a notebook without parameters, comments and layout.
+
+    Magics are what IPython makes of them. The Python that they execute, as that of `%%time`, follows them.
+
+    Raises
+    ------
+    UsageError
+        If a cell is not Python, or has a magic that brings in what is not in the notebook; named by number.
+    """
     texts = []
     for number, cell in enumerate(notebook["cells"], 1):
         tags = cell.get("metadata", {}).get("tags", [])
         if cell["cell_type"] == "code" and not {"parameters", "injected-parameters"} & set(tags):
-            texts.append(_cell(_joined(cell["source"]), f"cell {number}"))
-    return "\n".join(texts)
+            texts += _cell("".join(cell["source"]), f"cell {number}")
+    return "\n".join(filter(None, texts))
 
 
-def _joined(source: str | list[str]) -> str:
-    return source if isinstance(source, str) else "".join(source)
+@lru_cache(maxsize=256)
+def _cell(source: str, where: str, depth: int = 0) -> tuple[str, ...]:
+    """Return canonical code of a cell, then that of what its magics execute, which may have magics, too."""
+    found = [code := _python(source, where)]
+    for name, *texts in _magics(code, where):
+        if name in HIDING or depth > DEEPEST:
+            raise UsageError(
+                f"{where}: %{name} brings in code that no cell shows, so nobody can tell whether its results "
+                "are stale; write that code into a cell, or into a module and import it"
+            )
+        if name in IMPORTING:
+            found.append(_python(f"import {', '.join(re.split(r'[ ,]+', texts[0].strip()))}", where))
+        for text, most in zip(texts, (MOST_OPTIONS, 1), strict=False):
+            found += _executed(text, where, depth + 1, most)
+    return tuple(found)
 
 
-def _cell(source: str, where: str) -> str:
+def _python(source: str, where: str) -> str:
+    """Return canonical code of a cell as IPython reads it."""
     try:
         return canonical(source, where)
     except UsageError:
@@ -74,9 +104,32 @@ def _cell(source: str, where: str) -> str:
 
         try:  # perhaps it has magics, such as %matplotlib
             source = TransformerManager().transform_cell(source)
-        except SyntaxError:
+        except (SyntaxError, ValueError, RuntimeError):
             pass
         return canonical(source, where)
+
+
+def _magics(code: str, where: str) -> Iterator[list[str]]:
+    """Yield name, line and, of a cell's magic, the lines below it, of each magic in canonical code."""
+    for node in ast.walk(ast.parse(code)):
+        called = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+        if called in ("run_line_magic", "run_cell_magic"):
+            given = [getattr(argument, "value", None) for argument in node.args]
+            if len(given) < 2 or not all(isinstance(text, str) for text in given):
+                raise UsageError(f"{where}: {called}() says only at run time what it does; write the magic")
+            yield given
+
+
+def _executed(text: str, where: str, depth: int, most: int) -> tuple[str, ...]:
+    """Return the code that a magic may execute: all of a text, or what follows fewer than `most` words."""
+    for word in islice(re.finditer(r"\S+", text), most):
+        code = text[word.start() :] if most > 1 else text
+        try:
+            _python(code, where)
+        except UsageError:
+            continue
+        return _cell(code, where, depth)
+    return ()
 
 
 @lru_cache(maxsize=256)
@@ -88,17 +141,36 @@ def canonical(source: str, where: str) -> str:
     UsageError
         If it is not Python; `where` names it.
     """
+    tree = parsed(source, where)
     try:
-        tree = ast.parse(source)
+        return ast.unparse(_without_prose(tree))
+    except RecursionError as error:
+        raise UsageError(f"{where}: not Python that can be read ({error}); mend it") from error
+
+
+def parsed(source: str, where: str) -> ast.Module:
+    """Return the syntax tree of somebody else's Python.
+
+    Raises
+    ------
+    UsageError
+        If it is not Python; `where` names it.
+    """
+    try:
+        return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # ValueError: a null character
-        raise UsageError(f"{where}: not Python ({' '.join(str(error).split())}); mend it") from error
+        what = f"{error.msg}, line {error.lineno}" if isinstance(error, SyntaxError) else str(error)
+        raise UsageError(f"{where}: not Python ({' '.join(what.split())}); mend it") from error
+
+
+def _without_prose(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         has_docstring = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         if has_docstring and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
         if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             node.body = [ast.Pass()]
-    return ast.unparse(tree)
+    return tree
 
 
 def reached(source: str, model: str | None = None, root: Path = ROOT) -> dict[str, str]:
@@ -138,7 +210,7 @@ def reached(source: str, model: str | None = None, root: Path = ROOT) -> dict[st
 
 
 def _settings(source: str, path: Path) -> Iterator[Path]:
-    """Yield the files of settings beside a module that its canonical code names, a style of figures perhaps."""
+    """Yield the files of settings beside a module that its code names, a style of figures perhaps."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and SETTINGS.fullmatch(node.value):
             if (file := path.with_name(node.value)).is_file():

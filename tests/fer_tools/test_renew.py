@@ -77,7 +77,7 @@ def test_digests_alone_are_renewed(checkout, capsys):
         handle.write("\n\ndef another():\n    pass\n")
     changed = STAGES[REQUIRED[0]].path
     source = read(changed)
-    next(cell for cell in source.cells if cell.cell_type == "code").source += "\nanother = 1"
+    [cell for cell in source.cells if cell.cell_type == "code"][1].source += "\nanother = 1"
     nbformat.write(source, changed)
     assert code_is_stale(reference)
 
