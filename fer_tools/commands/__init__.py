@@ -9,8 +9,10 @@ import argparse
 import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from fer_lib.files import UsageError
+from fer_tools import paths
 from fer_tools.commands import (
     bench,
     check,
@@ -76,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         options = parser().parse_args(arguments)
+        script = Path(sys.argv[0])  # in a copy of a checkout, that of the copied environment
+        paths.refuse_other_checkout(".", *([script] if script.name == "fer" else []))
         return options.action(options) or 0
     except UsageError as error:
         complain(" ".join(str(error).splitlines()))
