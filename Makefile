@@ -14,7 +14,7 @@ unexport VIRTUAL_ENV GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE \
 # The environment's own Python, and by -m the code of this folder, whatever the environment was made for.
 RUN := "$$VENV/bin/python" -m
 # What tests write goes to a folder of their own, which goes with them, never among the user's runs and caches.
-TESTS = folder="$$(mktemp -d)" || { echo "make: no temporary folder; correct or unset TMPDIR=$$TMPDIR" >&2; exit 2; }; \
+TESTS = folder="$$(mktemp -d 2>/dev/null)" || { echo "make: no temporary folder; correct or unset TMPDIR=$$TMPDIR" >&2; exit 2; }; \
 	trap 'rm -rf "$$folder"' EXIT; trap 'exit 130' INT TERM; \
 	export FER_RESULTS="$$folder/results" FER_CACHE="$$folder/cache"; $(RUN) pytest
 LINTED = $(RUN) ruff check --quiet . && $(RUN) ruff format --check . || { echo "make: \`make lint\` mends what it can" >&2; exit 1; }

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -139,11 +140,11 @@ def create(venv: Path, stamp: dict[str, str]) -> None:
 
 def install(venv: Path) -> None:
     """Install the locked packages, and this checkout so that changes of its code count at once."""
-    venv = venv.absolute()
-    python, packages = venv / "bin" / "python", next(venv.glob("lib/python3*/site-packages"))
+    python = venv.absolute() / "bin" / "python"
+    packages = next(venv.absolute().glob("lib/python3*/site-packages"))
     pip = [python, "-I", "-m", "pip", "--disable-pip-version-check"]
     by_pip = [*pip, "install", "--quiet"]
-    by_uv = [venv / "bin" / "uv", "pip", "install", "--quiet", "--python", python]
+    by_uv = [python.with_name("uv"), "pip", "install", "--quiet", "--python", python]
     sources = with_sources(pip)
     with tempfile.TemporaryDirectory() as folder:
         entries = re.split(r"^(?=[a-z])", LOCK.read_text("utf-8"), flags=re.MULTILINE)
@@ -166,11 +167,21 @@ def install(venv: Path) -> None:
             ]
             failed = next((done for step in steps if (done := run(*step)).returncode), None)
             if failed is None:
-                return
+                return quote_in_scripts(python)
     print(failed.stdout.rstrip(), file=sys.stderr)
     raise Refused(
         f"{venv}: not all of requirements.lock can be installed; why stands above. The same command goes on"
     )
+
+
+def quote_in_scripts(python: Path) -> None:
+    """Quote the path of Python in scripts: of those that pip writes, a shell would expand what is in it."""
+    found = re.compile(rb"(#!/bin/sh\n'''exec' )\"?" + re.escape(os.fsencode(python)) + rb"\"? ")
+    quoted = os.fsencode(shlex.quote(str(python)))
+    for script in python.parent.iterdir():
+        text = script.read_bytes()
+        if found.match(text):
+            script.write_bytes(found.sub(lambda start: start[1] + quoted + b" ", text, count=1))
 
 
 def set_up(venv: Path, python_is_named: bool) -> None:
