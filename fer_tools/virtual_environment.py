@@ -197,10 +197,7 @@ def set_up(venv: Path, python_is_named: bool) -> None:
         )
         create(venv, found := want | {"packages": "not yet"})
     elif found["packages"] != want["packages"]:
-        print(
-            f"{venv}: its packages are renewed after a change of pyproject.toml or requirements.lock ...",
-            flush=True,
-        )
+        print(f"{venv}: what requirements.lock names is installed ...", flush=True)
         record(venv, found | {"packages": "not yet"})
     else:
         return

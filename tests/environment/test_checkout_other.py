@@ -28,7 +28,12 @@ def test_somebody_in_another_checkout_is_told(other, monkeypatch, capsys, inside
     monkeypatch.chdir(other / inside)
     assert main(["list"]) == 2
     said = capsys.readouterr().err
-    assert str(other) in said and str(paths.ROOT) in said and "make setup" in said and len(said.splitlines()) == 1
+    assert (
+        str(other) in said
+        and str(paths.ROOT) in said
+        and "make setup" in said
+        and len(said.splitlines()) == 1
+    )
     assert refusal(paths.results_folder) in said  # as a notebook finds that papermill executes there
 
 
@@ -56,7 +61,7 @@ def test_in_this_checkout_and_elsewhere_nothing_is_refused(folder, tmp_path, mon
 
 
 def test_a_folder_that_was_removed_is_no_checkout(tmp_path):
-    code = "import os; os.rmdir(os.getcwd()); from fer_tools.paths import results_folder; print(results_folder())"
+    code = "import os; os.rmdir(os.getcwd()); from fer_tools import paths; print(paths.results_folder())"
     environment = os.environ | {"PYTHONPATH": str(paths.ROOT), "FER_RESULTS": str(tmp_path / "results")}
     (tmp_path / "gone").mkdir()
     done = subprocess.run(
