@@ -123,6 +123,11 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
+def outer_python() -> str:
+    """Return this Python, or the one behind it if this one is of an environment, which may be the one at hand."""
+    return sys.executable if sys.prefix == sys.base_prefix else os.path.realpath(sys.executable)
+
+
 def create(venv: Path, stamp: dict[str, str]) -> None:
     """Make an environment without packages, in the place of what is there."""
     for path in venv.iterdir() if venv.is_dir() else ():
@@ -130,9 +135,7 @@ def create(venv: Path, stamp: dict[str, str]) -> None:
     (venv / "bin").mkdir(parents=True, exist_ok=True)
     (venv / "pyvenv.cfg").touch()
     record(venv, stamp)  # what is interrupted from here on is known as ours
-    # The Python of another environment could go with that one: the one behind it is taken.
-    python = sys.executable if sys.prefix == sys.base_prefix else os.path.realpath(sys.executable)
-    done = run([python, "-I", "-m", "venv", venv.absolute()], plain_environment())
+    done = run([outer_python(), "-I", "-m", "venv", venv.absolute()], plain_environment())
     if done.returncode:
         raise Refused(f"{venv}: no environment can be made: {' '.join(done.stdout.split())}")
     (venv / ".gitignore").write_text("*\n")  # by any name, it is no part of the checkout
@@ -157,7 +160,7 @@ def install(venv: Path) -> None:
                 ([*by, "--require-hashes", "-r", LOCK], sources),
                 # setuptools takes `$x` and `{x}` in the path of its Python for variables of its own, so it
                 # runs in the Python outside; and it would read a file of settings in the home.
-                ([sys.executable, "-I", "-c", BUILD, packages, folder], {"HOME": folder, "TMPDIR": folder}),
+                ([outer_python(), "-I", "-c", BUILD, packages, folder], {"HOME": folder, "TMPDIR": folder}),
                 (
                     [*by, "--no-deps", "--no-index", "--find-links", folder, "--force-reinstall", "fer_lab"],
                     sources,

@@ -13,7 +13,7 @@ SETTINGS = {  # as on Windows and in WSL; and nbstripout installed for all of a 
     "core.eol": "crlf",
     "core.attributesFile": "{home}/attributes",
     "filter.strip.clean": "tr a-z A-Z",
-    "filter.strip.required": "true",
+    "filter.strip.smudge": "cat",
 }
 
 
