@@ -124,7 +124,7 @@ def remove(path: Path) -> None:
 
 
 def outer_python() -> str:
-    """Return this Python, or the one behind it if this one is of an environment, which may be the one at hand."""
+    """Return this Python or, if it is of an environment, perhaps the one at hand, the one behind it."""
     return sys.executable if sys.prefix == sys.base_prefix else os.path.realpath(sys.executable)
 
 
