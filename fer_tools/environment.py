@@ -1,7 +1,7 @@
 """The environment of every kernel and tool: what a user's shell, home and editor bring along stays outside.
 
 Few variables are kept; the home is an empty folder, so that there are no dotfiles; a kernel is this Python.
-`python -m fer_tools.environment COMMAND ...` runs a command in it, the tests for example.
+`python -m fer_tools.environment MODULE ...` is `python -m MODULE ...` in it, for the tests.
 """
 
 import json
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import fer_lib
-from fer_lib.files import ROOT, UsageError
+from fer_lib.files import ROOT
 from fer_tools import paths, scratch
 
 # What TensorFlow shares an operation out to, how many operations it does at once, and numpy's BLAS.
@@ -142,12 +142,10 @@ def foreign_settings() -> dict[str, str]:
     }
 
 
-def main(command: list[str]) -> int:
-    """Run a command in the environment of tools, and return its exit code."""
-    if not command:
-        raise UsageError("give a command")
+def main(arguments: list[str]) -> int:
+    """Run a module in the environment of tools, and return its exit code."""
     with scratch.folder() as folder, for_kernels(folder):
-        return subprocess.run(command, check=False).returncode
+        return subprocess.run([sys.executable, "-m", *arguments], check=False).returncode
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from fer_lib.files import ROOT, UsageError
@@ -11,7 +12,40 @@ STUDY_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")  # part of the name of a folder
 
 def in_checkout() -> bool:
     """Return whether this package lies in its checkout, with notebooks, report and bundled faces."""
-    return any((ROOT / "notebooks").glob("0?_*.ipynb"))  # one that is lost, or is no file, is then named
+    return is_checkout(ROOT)
+
+
+def is_checkout(folder: Path) -> bool:
+    """Return whether a folder is a checkout, this one or another."""
+    notebooks = (folder / "notebooks").glob("0?_*.ipynb")  # one that is lost, or is no file, is named later
+    return (folder / "fer_tools" / "paths.py").is_file() and any(notebooks)
+
+
+def refuse_other_checkout(*places: str | Path) -> None:
+    """Refuse to go on for somebody who is in another checkout than the one whose code this is.
+
+    The environment of a checkout, copied along with it or still active, runs the code of the original, whose
+    runs it would fill.
+
+    Parameters
+    ----------
+    *places : str or Path
+        Where they are, and what else they used, for example the script that they called.
+
+    Raises
+    ------
+    UsageError
+        If one of them lies in another checkout.
+    """
+    for place in places if in_checkout() else ():
+        with suppress(FileNotFoundError):  # the folder somebody is in may have been removed
+            place = Path(place).absolute()
+            nearest = next((folder for folder in (place, *place.parents) if is_checkout(folder)), ROOT)
+            if not nearest.samefile(ROOT):
+                raise UsageError(
+                    f"{place}: is in the checkout {nearest}, but this environment runs the code of {ROOT}; "
+                    f"`make setup` in the former makes its own, .venv"
+                )
 
 
 def checkout(what: str) -> Path:
@@ -41,8 +75,9 @@ def results_folder() -> Path:
     Raises
     ------
     UsageError
-        If it begins with the home of somebody who is not known.
+        If it begins with the home of somebody who is not known, or this is called in another checkout.
     """
+    refuse_other_checkout(".")
     if given := os.environ.get("FER_RESULTS"):
         if (folder := os.path.expanduser(given)).startswith("~"):
             raise UsageError(f"FER_RESULTS = {given!r}: no such home; give a folder's whole path")

@@ -9,9 +9,10 @@ import argparse
 import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from fer_lib.files import UsageError
-from fer_tools import environment
+from fer_tools import environment, paths
 from fer_tools.commands import (
     bench,
     check,
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         options = parser().parse_args(arguments)
+        script = Path(sys.argv[0])  # in a copy of a checkout, that of the copied environment
+        paths.refuse_other_checkout(".", *([script] if script.name == "fer" else []))
         with environment.of_commands():
             return options.action(options) or 0
     except UsageError as error:
