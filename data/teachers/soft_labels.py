@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,15 @@ Array = np.ndarray
 
 def pack(data: str, path: str) -> None:
     """Write images (n, 48, 48) and labels (n,), uint8, of both parts of FER2013 to an npz file."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     from fer_lib.data.load import load_faces
+    from fer_lib.files import atomic_path
 
     arrays = {}
     for part in ("train", "test"):
         faces = load_faces(data, CLASSES, part)
         arrays[f"{part}_images"], arrays[f"{part}_labels"] = faces.images, faces.labels.astype(np.uint8)
-    np.savez_compressed(path, **arrays)
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
 
 
 def tempered(probabilities: Array, temperature: float) -> Array:
@@ -115,11 +117,40 @@ def accuracies(probabilities: Array, labels: Array) -> dict[str, float]:
     }
 
 
+def disagreement(groups: Array, labels: Array) -> dict[str, float]:
+    """Count the pairs of one group, and the share of them with two labels; the same of the three classes."""
+    order = np.argsort(groups, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(groups[order].astype(np.int64))) + 1)
+    pairs = np.array([pair for part in parts for pair in combinations(labels[part], 2)])
+    differ, three = pairs[:, 0] != pairs[:, 1], np.isin(pairs, THREE).all(1)
+    return {
+        "pairs": len(pairs),
+        "differ": float(differ.mean()),
+        "pairs_3": int(three.sum()),
+        "differ_3": float(differ[three].mean()),
+    }
+
+
+def misled(answers: list[Array], labels: Array) -> dict[str, float]:
+    """Return the share of images of which all teachers say the same and the label another thing."""
+    three = np.isin(labels, THREE)
+    among = np.array([THREE.index(label) for label in labels[three]])
+    shares = {}
+    for name, said, true in (
+        ("share", [one.argmax(1) for one in answers], labels),
+        ("share_3", [restricted(one[three]).argmax(1) for one in answers], among),
+    ):
+        shares[name] = float(np.logical_and.reduce([(one == said[0]) & (one != true) for one in said]).mean())
+    return shares
+
+
 def write(photographs: str, folder: Path, path: str) -> None:
     """Write the soft labels of every distinct image of Training, sorted by key; print the figures.
 
-    The file holds `keys` (n,) of `keys_of`, `probabilities` (n, 7) float16, `fold` (n,) uint8, `classes` (7,).
+    It holds `keys` (n,) of `keys_of`, `probabilities` (n, 7) float16, `fold` (n,) uint8, `classes` (7,).
     """
+    from fer_lib.files import atomic_path
+
     with np.load(photographs, allow_pickle=False) as arrays:
         data = {name: arrays[name] for name in arrays.files}
     labels, public_labels = data["train_labels"].astype(int), data["test_labels"].astype(int)
@@ -128,20 +159,22 @@ def write(photographs: str, folder: Path, path: str) -> None:
         raise SystemExit(f"{folder}: {missing:,} images have no answer; train all folds")
     keys = keys_of(data["train_images"])
     met = np.isin(keys_of(data["test_images"]), keys)
-    figures = {}
+    figures: dict[str, object] = {}
     for name, (mine, test, about) in {**each, "mean": (out, public, {})}.items():
         figures[name] = about | {
             "out_of_fold": accuracies(mine, labels),
             "public": accuracies(test, public_labels),
             "public_without_copies": accuracies(test[~met], public_labels[~met]),
         }
+    with np.load(folder / "folds.npz", allow_pickle=False) as arrays:
+        fold, group = arrays["fold"], arrays["group"]
+    figures["exact_copies"], figures["near_copies"] = (disagreement(g, labels) for g in (keys, group))
+    figures["public_all_teachers_say_another"] = misled([said[1] for said in each.values()], public_labels)
     print(json.dumps(figures, indent=1))
-    with np.load(folder / "folds.npz") as arrays:
-        fold = arrays["fold"]
     _, first = np.unique(keys, return_index=True)
-    with open(path, "wb") as file:
+    with atomic_path(path) as temporary:
         np.savez_compressed(
-            file,
+            temporary,
             keys=keys[first],
             probabilities=out[first].astype(np.float16),
             fold=fold[first],
@@ -157,6 +190,9 @@ def main() -> None:
     parser.add_argument("action", choices=("pack", "write"))
     parser.add_argument("paths", nargs="+")
     options = parser.parse_args()
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    if len(options.paths) != (wanted := {"pack": 2, "write": 3}[options.action]):
+        parser.error(f"{options.action} takes {wanted} paths, not {len(options.paths)}; see --help")
     if options.action == "pack":
         pack(*options.paths)
     else:
