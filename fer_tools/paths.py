@@ -37,13 +37,14 @@ def refuse_other_checkout(*places: str | Path) -> None:
     UsageError
         If one of them lies in another checkout.
     """
-    for place in places if in_checkout() else ():
+    own = Path(__file__).resolve().parent.parent
+    for place in places if is_checkout(own) else ():
         with suppress(FileNotFoundError):  # the folder somebody is in may have been removed
             place = Path(place).absolute()
-            nearest = next((folder for folder in (place, *place.parents) if is_checkout(folder)), ROOT)
-            if not nearest.samefile(ROOT):
+            nearest = next((folder for folder in (place, *place.parents) if is_checkout(folder)), own)
+            if not nearest.samefile(own):
                 raise UsageError(
-                    f"{place}: is in the checkout {nearest}, but this environment runs the code of {ROOT}; "
+                    f"{place}: is in the checkout {nearest}, but this environment runs the code of {own}; "
                     f"`make setup` in the former makes its own, .venv"
                 )
 
