@@ -199,3 +199,16 @@ def test_no_function_is_too_complex(folder):
     command = [sys.executable, "-m", "ruff", "check", "--select", "C901", "--config", limit, folder]
     done = subprocess.run(command, capture_output=True, text=True, cwd=paths.ROOT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_process_gets_an_environment_of_its_own():
+    """Of `fer_tools.environment`, which makes it; no tool inherits a user's shell."""
+    for name, path in modules("fer_tools").items():
+        for node in ast.walk(tree(path)):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if called.startswith(("subprocess.", "os.system", "os.popen")):
+                given = any(keyword.arg == "env" for keyword in node.keywords)
+                assert given or name == "fer_tools.environment" or "CompletedProcess" in called, (
+                    name,
+                    called,
+                )
