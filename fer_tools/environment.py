@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ _OURS = ("FER_", "FER2013_DIR")  # and all that begin with it
 _TERMINAL = ("TERM", "COLUMNS", "LINES", "NO_COLOR", "LANG", "LC_ALL", "LC_CTYPE", "SHELL")
 _DESKTOP = ("HOME", "XDG_CACHE_HOME", "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "BROWSER")
 _INTERNET = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "ssl_cert_file", "ssl_cert_dir", "kaggle_")
+_HARMLESS = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING", "PYTHONUTF8")
 _PLACES = ("FER_RESULTS", "FER_CACHE", "FER2013_DIR")
 # They decide what numpy computes, or with how many threads, in a kernel that somebody else started.
 _NUMERICAL = ("NPY_", "OPENBLAS_", "GOTO_", "MKL_", "OMP_", "VECLIB_", "BLIS_")
@@ -93,7 +93,7 @@ def for_kernels(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def of_commands() -> Iterator[None]:
-    """Leave outside what would reach into the numbers of `fer` itself: other modules, warnings as errors."""
+    """Leave outside what would reach into the numbers of `fer` itself."""
     kept = {*_MACHINE, *THREADS, *fer_lib.SETTINGS, *_TERMINAL, *_DESKTOP, "TMPDIR"}
     found = {
         name: value
@@ -101,16 +101,21 @@ def of_commands() -> Iterator[None]:
         if name in kept or name.startswith(_OURS) or name.lower().startswith(_INTERNET)
     }
     found |= {name: _whole(found[name]) for name in _PLACES if found.get(name)}
-    foreign = {os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path}
-    before = sys.path[:]
-    sys.path[:] = [path for path in before if os.path.abspath(path) not in foreign - {str(ROOT)}]
-    with replaced(found), warnings.catch_warnings():
-        if os.environ.get("PYTHONWARNINGS") or sys.warnoptions:
-            warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            sys.path[:] = before
+    with replaced(found):
+        yield
+
+
+def restart_without_settings_of_python() -> None:
+    """Begin this process anew, as it was called, if variables have led Python elsewhere.
+
+    By then it may have executed modules of somebody else's, or make errors of warnings.
+    """
+    found = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
+    wanted = {name: value for name, value in found.items() if name in _HARMLESS}
+    wanted |= {"PYTHONPATH": str(ROOT), "PYTHONNOUSERSITE": "1"}
+    if found.items() - wanted.items():
+        others = {name: value for name, value in os.environ.items() if name not in found}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], others | wanted)
 
 
 @contextmanager

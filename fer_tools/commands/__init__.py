@@ -73,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 is success, 1 and 2 as a command says or a mistake, 130 an interruption."""
+    if arguments is None:
+        environment.restart_without_settings_of_python()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows few letters gets the others as \xe9
             stream.reconfigure(errors="backslashreplace")

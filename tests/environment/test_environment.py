@@ -227,6 +227,20 @@ except UsageError as error:
     assert "TF_ENABLE_ONEDNN_OPTS" in done.stdout and "restart the kernel" in done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments", [["predict", "{face}", "--json"], ["summary", "basic_model"], ["--help"]]
+)
+def test_commands_say_the_same_to_everybody(home: Path, tmp_path: Path, arguments: list[str]):
+    """What needs no kernel goes by no settings either, not even by modules that Python has executed before."""
+    face = tmp_path / "face.png"
+    Image.new("L", (48, 48), 99).save(face)
+    arguments = [argument.format(face=face) for argument in arguments]
+    ours, theirs = (fer(variables, *arguments) for variables in (plain(tmp_path), lavish(tmp_path, home)))
+    assert ours.returncode == theirs.returncode == 0, theirs.stderr
+    assert ours.stdout and ours.stdout == theirs.stdout and theirs.stderr == ""
+
+
 def test_few_variables_reach_a_tool(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Not a list of what is bad: a list of what is needed."""
     for name, value in (lavish(tmp_path, home) | {"ANYTHING_ELSE": "1", "GIT_DIR": "/elsewhere"}).items():
