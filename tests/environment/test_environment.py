@@ -232,7 +232,7 @@ except UsageError as error:
     "arguments", [["predict", "{face}", "--json"], ["summary", "basic_model"], ["--help"]]
 )
 def test_commands_say_the_same_to_everybody(home: Path, tmp_path: Path, arguments: list[str]):
-    """What needs no kernel goes by no settings either, not even by modules that Python has executed before."""
+    """What needs no kernel goes by no settings either, nor by modules that Python has executed before."""
     face = tmp_path / "face.png"
     Image.new("L", (48, 48), 99).save(face)
     arguments = [argument.format(face=face) for argument in arguments]
