@@ -59,7 +59,7 @@ def checked(document: Any, where: str) -> dict[str, Any]:
 
 
 def _check_consistent(document: dict[str, Any], where: str) -> None:
-    """Refuse what no schema can tell: classes that are missing, rows of other lengths, time that runs back."""
+    """Refuse what no schema tells: classes that are missing, rows of other lengths, time that runs back."""
     classes = document["network"]["classes"]
     if missing := [name for name in EXPRESSIONS if name not in classes]:
         raise _refused(where, f"network/classes: without {' and '.join(missing)}")
