@@ -7,7 +7,7 @@ import { COLUMNS, ROWS, WORDS } from "./board.js";
  * Make a game. `settings` as in choose.js; `record(type, more)` notes events; `changed()` hears of every change;
  * `say(sentence)` tells the player.
  */
-export function game({ settings, record, changed, say, random = Math.random }) {
+export function game({ settings, record, changed, say, random = () => Math.random() }) {
   const state = { board: Array(9).fill(""), phase: "over", row: null, listens: 0, undo: null, last: null, level: "medium" };
   let timer = 0;
 
@@ -114,5 +114,11 @@ export function game({ settings, record, changed, say, random = Math.random }) {
     choose(cell % 3, "pointer");
   }
 
-  return { state, open, start, choose, undo, meant, press, stop: () => { clearTimeout(timer); state.phase = "over"; } };
+  /** End the game where it is. */
+  function stop() {
+    clearTimeout(timer);
+    Object.assign(state, { phase: "over", row: null, undo: null, last: null });
+  }
+
+  return { state, open, start, choose, undo, meant, press, stop };
 }

@@ -110,6 +110,7 @@ async function main() {
     const held = pick.step(began, seen.face?.away ? null : seen.three, open, listens && (running || open.some(Boolean)));
     bars(held.mean, held.candidate, open);
     board.rings(running ? null : state.phase, held.candidate, held.progress);
+    $("field").classList.toggle("resting", !listens);
     overlay($("over"), width, height, seen.face, EXPRESSIONS[held.candidate], held.progress);
     notice(seen.about, now);
     if (running) measured.step(seen.face?.away ? null : seen.p, held.chosen, intended);
@@ -150,6 +151,7 @@ async function main() {
     $("field").hidden = true;
     $("prompt").hidden = false;
     pick.reset();
+    scrollTo({ top: 0 });
     measured.start(Number($("prompts").value));
   }
 

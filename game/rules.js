@@ -18,8 +18,16 @@ export const free = (board) => board.flatMap((mark, i) => (mark ? [] : [i]));
 const after = (board, cell, mark) => board.map((old, i) => (i === cell ? mark : old));
 const other = (mark) => (mark === "X" ? "O" : "X");
 
+const known = new Map(); // what boards are worth: there are few thousands
+
 /** Return what a board is worth to the computer if both play perfectly; the sooner a win, the more. */
 export function worth(board, turn) {
+  const key = board.map((mark) => mark || ".").join("");
+  if (!known.has(key)) known.set(key, minimax(board, turn));
+  return known.get(key);
+}
+
+function minimax(board, turn) {
   const end = result(board);
   if (end) return end.who ? (end.who === "O" ? 1 : -1) * (1 + free(board).length) : 0;
   const values = free(board).map((cell) => worth(after(board, cell, turn), other(turn)));

@@ -87,7 +87,9 @@ class Server(ThreadingHTTPServer):
         """
         with self._lock:
             if not self.folder or not hmac.compare_digest(token.encode(), self._token.encode()):
-                raise PermissionError("not allowed to save, or not again; reload by the address of `fer play`")
+                raise PermissionError(
+                    "not allowed to save, or not again; reload by the address of `fer play`"
+                )
             try:
                 document = json.loads(content)
             except (ValueError, RecursionError) as error:
@@ -137,7 +139,9 @@ class _Handler(BaseHTTPRequestHandler):
         own = self.headers.get("Origin") == f"http://{self.headers.get('Host')}"
         if not short:
             self.close_connection = True  # what was sent stays unread
-            return HTTPStatus.CONTENT_TOO_LARGE, {"error": f"more than {LARGEST_JSON >> 20} MB, or of no length"}
+            return HTTPStatus.CONTENT_TOO_LARGE, {
+                "error": f"more than {LARGEST_JSON >> 20} MB, or of no length"
+            }
         content = self.rfile.read(int(length))
         if not self._addressed() or not own or self.path != "/trace":
             return HTTPStatus.FORBIDDEN, {"error": "not from this page"}

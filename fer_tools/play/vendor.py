@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fer_lib.files import UsageError, atomic_path
 from fer_tools import paths, scratch
-from fer_tools.model_files.export import IR, METADATA, OPSET
+from fer_tools.model_files.export import IR, OPSET
 
 
 def finder(content: bytes) -> bytes:
