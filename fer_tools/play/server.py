@@ -1,4 +1,4 @@
-"""The page of game/ on this machine: served on 127.0.0.1 alone, with a network, and a place for its traces."""
+"""The page of game/, served on 127.0.0.1 alone: with a network, and a place for its traces."""
 
 import hashlib
 import hmac
@@ -87,9 +87,7 @@ class Server(ThreadingHTTPServer):
         """
         with self._lock:
             if not self.folder or not hmac.compare_digest(token.encode(), self._token.encode()):
-                raise PermissionError(
-                    "not allowed to save, or not again; reload by the address of `fer play`"
-                )
+                raise PermissionError("this page may not save; open it by the address that `fer play` says")
             try:
                 document = json.loads(content)
             except (ValueError, RecursionError) as error:
@@ -139,9 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
         own = self.headers.get("Origin") == f"http://{self.headers.get('Host')}"
         if not short:
             self.close_connection = True  # what was sent stays unread
-            return HTTPStatus.CONTENT_TOO_LARGE, {
-                "error": f"more than {LARGEST_JSON >> 20} MB, or of no length"
-            }
+            return HTTPStatus.CONTENT_TOO_LARGE, {"error": f"not of 0 to {LARGEST_JSON >> 20} MB"}
         content = self.rfile.read(int(length))
         if not self._addressed() or not own or self.path != "/trace":
             return HTTPStatus.FORBIDDEN, {"error": "not from this page"}

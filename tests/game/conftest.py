@@ -56,7 +56,7 @@ def open_page(chromium: str, playwright: Any, served: server.Server) -> Iterator
     with ExitStack() as stack:
 
         def opened(
-            film: Path | None | bool = None, url: str | None = None, allow: bool = True, **context: Any
+            film: Path | bool | None = None, url: str | None = None, allow: bool = True, **context: Any
         ) -> Page:
             args = ["--no-sandbox"] if os.geteuid() == 0 else []
             if film is not False:

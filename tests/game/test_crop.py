@@ -1,9 +1,11 @@
 """One way in: the page makes of a picture what fer_lib makes of it."""
 
 import base64
+import os
 
 import numpy as np
 import pytest
+from browser import Page
 from camera import bundled
 from PIL import Image
 
@@ -17,10 +19,6 @@ VECTORS = read_json(ROOT / "tests" / "references" / "face_to_input.json")["vecto
 @pytest.fixture(scope="module")
 def page(chromium, playwright, served):
     """Give the page, for its modules."""
-    import os
-
-    from browser import Page
-
     args = ["--no-sandbox"] if os.geteuid() == 0 else []
     browser = playwright.chromium.launch(executable_path=chromium, args=args)
     opened = Page(browser.new_page(), served.url, directed=True)
@@ -47,7 +45,8 @@ def test_grey_crop_and_size_are_those_of_the_vectors(page, vector):
       const grey = m.greyOf(context.getImageData(0, 0, width, height).data);
       const face = m.toFace(grey, width, height, given.box ?? [0, 0, width, height]);
       const input = (size) => Array.from(m.networkInput(face, { size, black: 0, white: 255 }));
-      return { grey: Array.from(face), input: Object.fromEntries(Object.keys(given.input).map((s) => [s, input(+s)])) };
+      const inputs = Object.keys(given.input).map((size) => [size, input(Number(size))]);
+      return { grey: Array.from(face), input: Object.fromEntries(inputs) };
     })()"""
     made = page.module("crop.js", f"await {code}", vector)
     expected = array(vector["grey"], np.uint8).astype(int)
@@ -59,14 +58,16 @@ def test_grey_crop_and_size_are_those_of_the_vectors(page, vector):
 
 def test_a_face_becomes_the_networks_input_number_for_number(page):
     face = bundled()[0][7]
-    code = "[48, 64, 100].map((size) => Array.from(m.networkInput(Uint8Array.from(given), {size, black: 0, white: 255})))"
+    one = "Array.from(m.networkInput(Uint8Array.from(given), {size, black: 0, white: 255}))"
+    code = f"[48, 64, 100].map((size) => {one})"
     for size, values in zip((48, 64, 100), page.module("crop.js", code, face.ravel().tolist()), strict=True):
         expected = network_input(face[np.newaxis], size).ravel()
         assert np.allclose(values, expected, atol=1e-4)
 
 
 def test_black_and_white_are_what_the_network_says(page):
-    code = "[[0, 1], [-1, 1], [1, 0]].map(([black, white]) => Array.from(m.networkInput(new Uint8Array(48 * 48).fill(51), {size: 8, black, white})))"
+    one = "Array.from(m.networkInput(new Uint8Array(48 * 48).fill(51), {size: 8, black, white}))"
+    code = f"[[0, 1], [-1, 1], [1, 0]].map(([black, white]) => {one})"
     for values, expected in zip(page.module("crop.js", code), (0.2, -0.6, 0.8), strict=True):
         assert np.allclose(values, expected)
 

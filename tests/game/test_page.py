@@ -185,8 +185,8 @@ STEPS = """(() => {
   for (const [ms, p, allowed, listening] of given.steps)
     for (let t = 0; t < ms; t += 50) {
       given.now = (given.now ?? 0) + 50;
-      const { chosen, progress, candidate } = pick.step(given.now, p, allowed ?? [true, true, true], listening ?? true);
-      said.push({ t: given.now, chosen, progress, candidate });
+      const step = pick.step(given.now, p, allowed ?? [true, true, true], listening ?? true);
+      said.push({ ...step, t: given.now });
     }
   return said;
 })()"""
@@ -400,9 +400,11 @@ def test_texts_stand_out_from_what_is_behind_them(open_page, scheme):
     page.page.click(".cell >> nth=4")
     answered(page)
     code = """() => {
-      const numbers = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number), paper = getComputedStyle(document.body).backgroundColor;
-      return ["#say", ".small", ".bar .name", "h1", ".cell[data-mark=X]", ".cell[data-mark=O]", ".bar.neutral svg", ".bar.happy svg", ".bar.surprise svg"]
-        .map((name) => [name, numbers(getComputedStyle(document.querySelector(name)).color), numbers(paper)]);
+      const numbers = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
+      const style = (name) => getComputedStyle(document.querySelector(name));
+      const icons = ["neutral", "happy", "surprise"].map((name) => `.bar.${name} svg`);
+      return ["#say", ".small", ".bar .name", "h1", ".cell[data-mark=X]", ".cell[data-mark=O]", ...icons]
+        .map((name) => [name, numbers(style(name).color), numbers(style("body").backgroundColor)]);
     }"""
 
     def light(rgb):
@@ -439,9 +441,10 @@ def elsewhere():
 
 WAYS = """async (elsewhere) => {
   const tell = (promise) => promise.then(() => "sent", (error) => error.name);
-  const inside = `fetch("${elsewhere}worker").then(() => postMessage("sent"), (error) => postMessage(error.name))`;
+  const inside = `fetch("${elsewhere}worker").then(() => "sent", (error) => error.name).then(postMessage)`;
   const url = URL.createObjectURL(new Blob([inside], { type: "text/javascript" }));
-  const worker = new Worker(url, { type: "module" }), image = new Image(), script = document.createElement("script");
+  const worker = new Worker(url, { type: "module" });
+  const image = new Image(), script = document.createElement("script");
   const loaded = (made, name) => new Promise((done) => {
     made.onload = () => done("sent");
     made.onerror = () => done("stopped");

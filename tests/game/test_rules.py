@@ -49,14 +49,16 @@ def asked(chromium, playwright, served):
     )
     page = browser.new_page()
     page.goto(served.url)
-    code = """async ([url, boards, levels]) => {
-      const { candidates, reply, result, LEVELS } = await import(url), marks = (board) => [...board].map((m) => m === "." ? "" : m);
-      const all = Object.fromEntries(LEVELS.map((level) => [level, boards.map((board) => candidates(marks(board), level))]));
+    code = """async ([url, boards]) => {
+      const { candidates, reply, result, LEVELS } = await import(url);
+      const marks = (board) => [...board].map((mark) => mark === "." ? "" : mark);
+      const answers = (level) => boards.map((board) => candidates(marks(board), level));
+      const all = Object.fromEntries(LEVELS.map((level) => [level, answers(level)]));
       const drawn = boards.map((board) => [0, 0.999].map((r) => reply(marks(board), "perfect", () => r)));
       const ends = boards.map((board) => result(marks(board)));
       return { all, drawn, ends };
     }"""
-    yield page.evaluate(code, [f"{served.url.partition('#')[0]}rules.js", BOARDS, []])
+    yield page.evaluate(code, [f"{served.url.partition('#')[0]}rules.js", BOARDS])
     browser.close()
 
 

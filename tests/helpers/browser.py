@@ -1,4 +1,4 @@
-"""The page of the game in a browser: what a player sees and does there, and a camera that shows what it is told."""
+"""The page of the game in a browser: what a player does there, and a camera that shows what it is told."""
 
 import base64
 import json
@@ -13,7 +13,9 @@ CAMERA = """(() => {
   Object.assign(canvas, { width: 640, height: 480 });
   const context = canvas.getContext("2d");
   const test = globalThis.testCamera = { picture: null, expression: undefined, track: null };
-  setInterval(() => { if (test.picture) context.drawImage(test.picture, 0, 0); else context.fillRect(0, 0, 640, 480); }, 33);
+  setInterval(() => {
+    if (test.picture) context.drawImage(test.picture, 0, 0); else context.fillRect(0, 0, 640, 480);
+  }, 33);
   navigator.mediaDevices.getUserMedia = async () => {
     const stream = canvas.captureStream(30);
     [test.track] = stream.getVideoTracks();
@@ -67,7 +69,7 @@ class Page:
             page.wait_for_selector("html[data-ready]", state="attached", timeout=30_000)
 
     def check_quiet(self) -> None:
-        """Make sure that nothing went wrong that the page did not say, and nothing was asked for elsewhere."""
+        """Make sure that nothing went wrong that the page did not say, and nothing was asked elsewhere."""
         assert self.said == []
         assert self.page.evaluate("violations") == []
         foreign = [url for url in self.requests if not url.startswith((self.origin, f"blob:{self.origin}"))]
