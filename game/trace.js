@@ -1,6 +1,6 @@
 // What is recorded of games: numbers and words, never a picture. trace.schema.json describes it.
 
-const MOST_FRAMES = 40_000, MOST_EVENTS = 20_000;
+const MOST_FRAMES = 30_000, MOST_EVENTS = 20_000;
 const rounded = (value, digits) => Number(value.toFixed(digits));
 const probabilities = (p) => p.map((value) => rounded(Math.min(Math.max(value, 0), 1), 4));
 

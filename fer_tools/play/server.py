@@ -16,7 +16,7 @@ from typing import Any
 from fer_lib.files import UsageError, read_regular
 from fer_tools import paths
 from fer_tools.console import say
-from fer_tools.json_files import LARGEST_JSON, write_json
+from fer_tools.json_files import LARGEST_JSON
 from fer_tools.play import trace
 from fer_tools.run.run import Run
 
@@ -96,7 +96,7 @@ class Server(ThreadingHTTPServer):
             if document["network"]["sha256"] != hashlib.sha256(self.network).hexdigest():
                 raise UsageError("played with another network than this run's")
             name = "trace_" + "".join(filter(str.isdigit, document["started"]))[:14] + ".json"
-            write_json(self.folder / name, document)
+            trace.write(self.folder / name, document)
             self._token = secrets.token_urlsafe(24)
             return {"saved": f"{self.folder.parent.name}/{self.folder.name}/{name}", "token": self._token}
 

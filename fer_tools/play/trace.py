@@ -1,9 +1,10 @@
 """The trace of a game: what the page recorded, checked before anything is made of it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import UsageError, printable
+from fer_lib.files import UsageError, printable, write_text
 from fer_tools import paths
 from fer_tools.json_files import read_json
 
@@ -24,6 +25,11 @@ def read(path: str | Path) -> dict[str, Any]:
         In one line: no such file, not JSON, or not what `game/trace.schema.json` describes.
     """
     return checked(read_json(path), str(path))
+
+
+def write(path: str | Path, document: dict[str, Any]) -> None:
+    """Write a trace without blanks: it has thousands of frames."""
+    write_text(path, json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n")
 
 
 def checked(document: Any, where: str) -> dict[str, Any]:
