@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do \
 # Some machines forbid Python its caches of compiled code; every import of TensorFlow then takes 12 s, not 5.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help report test quick fuzz load lab data smoke sweep bench notebooks references faces lint lock clean
+.PHONY: help report play test quick fuzz load lab data smoke sweep bench notebooks references faces lint lock clean
 
 help: ## explain the targets
 	@echo 'FER Lab: facial expression recognition as coursework that reproduces itself'
@@ -49,6 +49,9 @@ fuzz: $(BIN)/.ready ## try 10,000 broken inputs a target (FER_FUZZ=... chooses h
 
 load: $(BIN)/.ready ## measure reading 100,000 and 500,000 images, and FER2013 where it is
 	@FER_LOAD="$${FER_LOAD:-100000,500000}" $(BIN)/python -m pytest -q -s tests/fer_lib/test_speed_of_loading.py
+
+play: $(BIN)/.ready ## play noughts and crosses with your face, in the browser
+	@$(BIN)/fer play
 
 lab: $(BIN)/.ready ## open the notebooks in JupyterLab (on this machine only)
 	@$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 notebooks

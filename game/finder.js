@@ -2,6 +2,7 @@
 
 export const RULE = {
   score: 0.5, // least of a face
+  sure: 0.75, // of one that is taken at once; another waits until all places were looked at
   overlap: 0.3, // from which on two answers are one face
   around: 2, // times the size of a face that is looked at where it was
   scale: 1.19, // side of the square that is cropped, in sides of the finder's box
@@ -58,7 +59,7 @@ export function square({ x, y, size, score, points: [right, left, nose] }) {
 export function faceFinder(run) {
   const canvas = new OffscreenCanvas(INPUT, INPUT), context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "medium";
-  let track = null, lost = 0, turn = 0, frames = 0, others = 0;
+  let track = null, lost = 0, turn = 0, best = null, frames = 0, others = 0;
 
   /** Return the faces in a square of a picture, best first, in its pixels. */
   async function look(picture, x, y, side) {
@@ -86,8 +87,6 @@ export function faceFinder(run) {
     return [[...middle, Math.max(width, height)], [...middle, Math.min(width, height)], ...tiles];
   }
 
-  const largest = (faces) => faces.reduce((a, b) => (a && a.size >= b.size ? a : b), null);
-
   async function follow(picture) {
     const faces = await look(picture, track.x, track.y, RULE.around * track.size);
     const near = (face) => Math.hypot(face.x - track.x, face.y - track.y);
@@ -96,10 +95,16 @@ export function faceFinder(run) {
 
   async function search(picture, width, height) {
     const all = places(width, height);
-    const coarse = largest(await look(picture, ...all[turn++ % all.length]));
-    if (!coarse) return null;
+    for (const coarse of await look(picture, ...all[turn])) {
+      const [near] = await look(picture, coarse.x, coarse.y, RULE.around * coarse.size);
+      if (near && near.score > (best?.score ?? 0)) best = near;
+    }
+    turn = (turn + 1) % all.length;
+    if (!best || (best.score < RULE.sure && turn)) return null; // a doubtful one waits for a better one
+    const found = best;
     turn = 0;
-    return (await look(picture, coarse.x, coarse.y, RULE.around * coarse.size))[0] ?? coarse;
+    best = null;
+    return found;
   }
 
   /** Return {face, others}: the player's face or null, and how many more there are. */

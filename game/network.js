@@ -2,7 +2,7 @@
 
 export const EXPRESSIONS = ["neutral", "happy", "surprise"];
 const LARGEST = 64 * 2 ** 20; // bytes
-const PATIENCE = 20_000; // ms for any one thing that a network is asked
+const PATIENCE = 10_000; // ms for any one thing that a network is asked
 
 /** What a player is told, in one line. */
 export class Refused extends Error {}

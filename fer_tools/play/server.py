@@ -137,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
         own = self.headers.get("Origin") == f"http://{self.headers.get('Host')}"
         if not short:
             self.close_connection = True  # what was sent stays unread
-            return HTTPStatus.CONTENT_TOO_LARGE, {"error": f"not of 0 to {LARGEST_JSON >> 20} MB"}
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": f"not of 0 to {LARGEST_JSON >> 20} MB"}
         content = self.rfile.read(int(length))
         if not self._addressed() or not own or self.path != "/trace":
             return HTTPStatus.FORBIDDEN, {"error": "not from this page"}

@@ -14,6 +14,8 @@ from browser import Page
 
 from fer_tools.play import server
 
+ROOT_ONLY = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has no sandbox for root
+
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
@@ -45,6 +47,14 @@ def served() -> Iterator[server.Server]:
         made.shutdown()
 
 
+@pytest.fixture(scope="module")
+def page(chromium: str, playwright: Any, served: server.Server) -> Iterator[Page]:
+    """Give the page, open for all tests of a file, with a camera that they turn to faces."""
+    browser = playwright.chromium.launch(executable_path=chromium, args=ROOT_ONLY)
+    yield Page(browser.new_page(), served.url, directed=True)
+    browser.close()
+
+
 @pytest.fixture
 def open_page(chromium: str, playwright: Any, served: server.Server) -> Iterator[Callable[..., Page]]:
     """Give what opens the page, in a browser of its own.
@@ -58,7 +68,7 @@ def open_page(chromium: str, playwright: Any, served: server.Server) -> Iterator
         def opened(
             film: Path | bool | None = None, url: str | None = None, allow: bool = True, **context: Any
         ) -> Page:
-            args = ["--no-sandbox"] if os.geteuid() == 0 else []
+            args = [*ROOT_ONLY]
             if film is not False:
                 args += ["--use-fake-device-for-media-stream"] + ["--use-fake-ui-for-media-stream"] * allow
             if film:

@@ -1,11 +1,9 @@
 """One way in: the page makes of a picture what fer_lib makes of it."""
 
 import base64
-import os
 
 import numpy as np
 import pytest
-from browser import Page
 from camera import bundled
 from PIL import Image
 
@@ -14,17 +12,6 @@ from fer_lib.files import ROOT
 from fer_tools.json_files import read_json
 
 VECTORS = read_json(ROOT / "tests" / "references" / "face_to_input.json")["vectors"]
-
-
-@pytest.fixture(scope="module")
-def page(chromium, playwright, served):
-    """Give the page, for its modules."""
-    args = ["--no-sandbox"] if os.geteuid() == 0 else []
-    browser = playwright.chromium.launch(executable_path=chromium, args=args)
-    opened = Page(browser.new_page(), served.url, directed=True)
-    yield opened
-    opened.check_quiet()
-    browser.close()
 
 
 def array(text: str, kind: str) -> np.ndarray:

@@ -1,6 +1,5 @@
 """The opponent: what the page's modules answer on every board that can be reached."""
 
-import os
 from collections import Counter
 from math import comb
 
@@ -41,25 +40,21 @@ def to_answer() -> list[str]:
 BOARDS = to_answer()
 
 
+ASKED = """(() => {
+  const marks = (board) => [...board].map((mark) => mark === "." ? "" : mark);
+  const answers = (level) => given.map((board) => m.candidates(marks(board), level));
+  return {
+    all: Object.fromEntries(m.LEVELS.map((level) => [level, answers(level)])),
+    drawn: given.map((board) => [0, 0.999].map((r) => m.reply(marks(board), "perfect", () => r))),
+    ends: given.map((board) => m.result(marks(board))),
+  };
+})()"""
+
+
 @pytest.fixture(scope="module")
-def asked(chromium, playwright, served):
+def asked(page):
     """Give what the page may answer, by level, to each board."""
-    browser = playwright.chromium.launch(
-        executable_path=chromium, args=["--no-sandbox"] if os.geteuid() == 0 else []
-    )
-    page = browser.new_page()
-    page.goto(served.url)
-    code = """async ([url, boards]) => {
-      const { candidates, reply, result, LEVELS } = await import(url);
-      const marks = (board) => [...board].map((mark) => mark === "." ? "" : mark);
-      const answers = (level) => boards.map((board) => candidates(marks(board), level));
-      const all = Object.fromEntries(LEVELS.map((level) => [level, answers(level)]));
-      const drawn = boards.map((board) => [0, 0.999].map((r) => reply(marks(board), "perfect", () => r)));
-      const ends = boards.map((board) => result(marks(board)));
-      return { all, drawn, ends };
-    }"""
-    yield page.evaluate(code, [f"{served.url.partition('#')[0]}rules.js", BOARDS])
-    browser.close()
+    return page.module("rules.js", ASKED, BOARDS)
 
 
 def test_there_are_as_many_boards_as_can_be_counted():
