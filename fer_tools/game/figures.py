@@ -1,6 +1,7 @@
 """Figures of notebook 06: a game as it was played, and what was recognised."""
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def _choices(ax: Axes, game: Game) -> None:
     """Mark choices where they were made; names that would touch are set one above the other."""
     events = [event for event in game.events if event["type"] in ("choice", "undo")]
     before, raised = -np.inf, False
-    for event, after in zip(events, [*events[1:], {"type": ""}], strict=True):
+    for event, after in pairwise([*events, {"type": ""}]):
         if event["type"] == "undo":
             continue
         at = _seconds(game, event["t"])

@@ -14,6 +14,7 @@ from fer_lib.statistics import LEVEL, wilson_interval
 from fer_tools import pretrained
 from fer_tools.game.played import count
 from fer_tools.play.trace import EXPRESSIONS
+from fer_tools.report.numbers import number
 from fer_tools.run.run import MODEL, Run
 
 if TYPE_CHECKING:
@@ -142,9 +143,8 @@ def _comparison(found: dict[str, Any]) -> str:
         return f"{said}. It was {found['tested']}, so there is nothing to compare it with."
     low, high = found["difference_low"], found["difference_high"]
     said += f"; on its test set {found['tested']} is right in {found['test_accuracy']:.1%}. "
-    points = f"{100 * found['difference']:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})".replace(
-        "-", "−"
-    )
+    difference, *ends = (number(100 * value, "+.1f") for value in (found["difference"], low, high))
+    points = f"{difference} points ({ends[0]} to {ends[1]})"
     if low > 0 or high < 0:
         return f"{said}So it recognises {'more' if low > 0 else 'fewer'} here than there: {points}."
     if max(-low, high) <= ALIKE:
