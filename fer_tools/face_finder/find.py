@@ -21,6 +21,7 @@ AROUND = 2  # times the size of a face that is looked at from near by
 SCALE = 1.19  # side of the square that is cropped, in sides of the finder's box
 SHIFT = 0.074  # of that side, by which its centre lies higher
 LARGEST_SQUARE = 480  # pixels of the upright square from which it is scaled down
+SMALLEST = 20  # pixels of a face; of fewer no expression can be told
 MOST_NEAR = 64  # faces that are looked at from near by
 
 Place = tuple[float, float, float]  # centre x and y, and side of a square, pixels
@@ -122,7 +123,7 @@ def _looked(picture: Image.Image, at: Iterable[Place]) -> list[Answer]:
         corner = np.array([x - side / 2, y - side / 2])
         for score, row in _averaged(scores[scores >= SCORE], values[scores >= SCORE]):
             centre, size = row[:2] * side + corner, row[2:4].max() * side
-            if size >= 1 and (centre >= 0).all() and (centre <= picture.size).all():
+            if size >= SMALLEST and (centre >= 0).all() and (centre <= picture.size).all():
                 found.append((score, np.array([*centre, size, *(row[4:] * side + np.tile(corner, 6))])))
     return found
 

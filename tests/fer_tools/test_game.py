@@ -320,6 +320,7 @@ def test_figures_are_drawn_of_few_prompts_and_of_equal_ones(right):
 # ------------------------------------------------------------------------------------ somebody else's traces
 
 
+@pytest.mark.slow
 def test_the_largest_trace_is_read_and_drawn_in_a_bounded_time():
     frames = [a_frame(10 * i, p=[0.2, 0.7, 0.1]) for i in range(30_000)]
     events = [
