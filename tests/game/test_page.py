@@ -229,6 +229,12 @@ def test_a_flicker_does_not_empty_the_ring_and_a_change_does(steps):
     assert [i for _, i in chosen(said)] == [0] and chosen(said)[0][0] > 600 + 1600
 
 
+def test_a_face_that_has_just_changed_is_not_chosen_for_what_it_was(steps):
+    """The mean over time still says happy when the ring is full."""
+    said = steps((950, HAPPY), (150, NEUTRAL), (200, UNSURE))
+    assert max(each["progress"] for each in said) == 1 and chosen(said) == []
+
+
 def test_looking_away_pauses_and_being_away_empties_the_ring(steps):
     said = steps((600, HAPPY), (500, None), (100, HAPPY))
     assert said[11]["progress"] == said[21]["progress"] > 0.4
