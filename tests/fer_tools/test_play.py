@@ -5,9 +5,13 @@ import copy
 import hashlib
 import http.client
 import json
+import signal
+import subprocess
 import threading
+import urllib.request
 
 import networks
+import processes
 import pytest
 from staged import write_run
 
@@ -150,6 +154,15 @@ def test_a_length_out_of_bounds_is_refused_unread(served, length):
 def test_a_trace_of_another_network_is_refused(served, example):
     example["network"]["sha256"] = "0" * 64
     assert post(served, example) == (400, {"error": "played with another network than this run's"})
+
+
+def test_the_command_says_where_it_is_and_ends_by_an_interruption(results):
+    process = subprocess.Popen(**processes.command(results, "play", "--no-browser"), stdout=subprocess.PIPE)
+    address = process.stdout.readline().split()[-1]
+    with urllib.request.urlopen(address, timeout=20) as answer:
+        assert b"<title>Noughts and crosses with your face</title>" in answer.read()
+    process.send_signal(signal.SIGINT)
+    assert "traces are downloaded" in process.stdout.read() and process.wait(20) == 0
 
 
 def test_without_a_run_nothing_is_saved(example):
