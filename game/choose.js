@@ -37,12 +37,12 @@ export function chooser(settings) {
       const weight = mean ? 1 - Math.exp(-passed / settings.smoothing) : 1;
       mean = mean ? mean.map((m, i) => m + weight * (p[i] - m)) : [...p];
       missing = 0;
-      if (listening) chosen = hold(passed, allowed); else reset();
+      if (listening) chosen = hold(passed, p, allowed); else reset();
     }
     return { mean, candidate, progress, chosen };
   }
 
-  function hold(passed, allowed) {
+  function hold(passed, p, allowed) {
     const best = mean.indexOf(Math.max(...mean));
     if (candidate >= 0 && (mean[candidate] < settings.leave || !allowed[candidate])) reset();
     if (best !== candidate && mean[best] >= settings.enter && allowed[best]) {
@@ -51,8 +51,8 @@ export function chooser(settings) {
       return -1;
     }
     if (candidate < 0) return -1;
-    progress += passed / (settings.dwell * (candidate === 0 ? settings.neutral : 1));
-    if (progress < 1) return -1;
+    progress = Math.min(progress + passed / (settings.dwell * (candidate === 0 ? settings.neutral : 1)), 1);
+    if (progress < 1 || p[candidate] < settings.leave) return -1; // the mean lags: the face may have changed
     const chosen = candidate;
     reset();
     return chosen;

@@ -89,8 +89,9 @@ async function main() {
     if (width && height) {
       const began = performance.now();
       try {
+        const intended = globalThis.ferLabIntended?.(video); // a script that shows faces knows which
         const seen = await see(video, width, height);
-        if (eye.on) took(seen, began, width, height);
+        if (eye.on) took(seen, began, width, height, intended);
       } catch (error) {
         eye.stop();
         hint(`The network failed (${error.message}). The keyboard works: 1, 2, 3.`);
@@ -100,9 +101,8 @@ async function main() {
     if (eye.on) schedule();
   }
 
-  function took(seen, began, width, height) {
+  function took(seen, began, width, height, intended) {
     const now = performance.now(), running = measured.state.running, { state } = played;
-    const intended = globalThis.ferLabIntended?.(video); // a script that shows faces knows which
     const listens = now >= (running ? measured.state.listens : state.listens);
     const phase = running ? (listens ? "prompt" : "rest") : listens || state.phase === "wait" || state.phase === "over" ? state.phase : "rest";
     const open = running ? [true, true, true] : played.open();

@@ -5,9 +5,13 @@ import copy
 import hashlib
 import http.client
 import json
+import signal
+import subprocess
 import threading
+import urllib.request
 
 import networks
+import processes
 import pytest
 from staged import write_run
 
@@ -152,6 +156,15 @@ def test_a_trace_of_another_network_is_refused(served, example):
     assert post(served, example) == (400, {"error": "played with another network than this run's"})
 
 
+def test_the_command_says_where_it_is_and_ends_by_an_interruption(results):
+    process = subprocess.Popen(**processes.command(results, "play", "--no-browser"), stdout=subprocess.PIPE)
+    address = process.stdout.readline().split()[-1]
+    with urllib.request.urlopen(address, timeout=20) as answer:
+        assert b"<title>Noughts and crosses with your face</title>" in answer.read()
+    process.send_signal(signal.SIGINT)
+    assert "traces are downloaded" in process.stdout.read() and process.wait(20) == 0
+
+
 def test_without_a_run_nothing_is_saved(example):
     with server.make() as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
@@ -229,21 +242,23 @@ def changed(document, path, value):
         (["version"], 2, "version"),
         (["started"], "yesterday", "started"),
         (["network"], ..., "network"),
-        (["network", "sha256"], "0" * 63, "network/sha256"),
+        (["network", "sha256"], "0" * 63, "network.sha256"),
         (["network", "classes"], ["neutral", "happy"], "without surprise"),
-        (["network", "classes"], ["neutral", "happy", "happy"], "network/classes"),
-        (["network", "name"], "a\x1b[2Jb", "network/name"),
-        (["settings", "dwell"], -1, "settings/dwell"),
+        (["network", "classes"], ["neutral", "happy", "happy"], "network.classes"),
+        (["network", "name"], "a\x1b[2Jb", "network.name"),
+        (["settings", "dwell"], -1, "settings.dwell"),
         (["picture"], "data:image/png;base64,AAAA", "picture"),
         (["frames", 3, "picture"], "AAAA", "picture"),
-        (["frames", 3, "p"], [0.5, 0.5], "frames/3/p: 2 numbers for 3 classes"),
-        (["frames", 3, "p"], [2, -1, 0], "frames/3"),
-        (["frames", 3, "t"], 0, "frames/3/t: 0 after"),
-        (["frames", 3, "face"], [1, 2], "frames/3/face"),
-        (["frames", 3, "phase"], "elsewhere", "frames/3/phase"),
-        (["events", 2, "type"], "unknown", "events/2"),
-        (["events", 0, "level"], "impossible", "events/0"),
-        (["events", 1, "t"], 1e308, "events/1"),
+        (["frames", 3, "p"], [0.5, 0.5], "frames[3].p: 2 numbers for 3 classes"),
+        (["frames", 3, "p"], [2, -1, 0], "frames[3]"),
+        (["frames", 3, "t"], 0, "frames[3].t: 0 after"),
+        (["frames", 3, "t"], float("nan"), "not JSON compliant"),
+        (["frames", 3, "t"], True, "frames[3].t"),
+        (["frames", 3, "face"], [1, 2], "frames[3].face"),
+        (["frames", 3, "phase"], "elsewhere", "frames[3].phase"),
+        (["events", 2, "type"], "unknown", "events[2]"),
+        (["events", 0, "level"], "impossible", "events[0]"),
+        (["events", 1, "t"], 1e308, "events[1]"),
         (["events"], {}, "events"),
     ],
     ids=str,

@@ -32,7 +32,9 @@ def lab(tmp_path: Path):
     command += [f"--ServerApp.root_dir={tmp_path / 'work'}", "--LabApp.news_url=None"]
     command += ["--allow-root"] * (os.geteuid() == 0)
     names = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-    environment = os.environ | {name: str(tmp_path / name) for name in names} | {"PYTHONPATH": str(paths.ROOT)}
+    environment = (
+        os.environ | {name: str(tmp_path / name) for name in names} | {"PYTHONPATH": str(paths.ROOT)}
+    )
     with open(tmp_path / "lab.log", "w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:

@@ -2,8 +2,8 @@
 
 import threading
 import time
-from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import cache, partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +11,8 @@ import pytest
 from browser import Page
 from camera import EXPRESSIONS, clear, film, frame, looks
 
-from fer_tools.play import trace
+from fer_lib.files import ROOT
+from fer_tools.play import server, trace
 
 LINES = [(0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6)]
 PHONE = {
@@ -227,6 +228,12 @@ def test_a_flicker_does_not_empty_the_ring_and_a_change_does(steps):
     assert [i for _, i in chosen(steps((600, HAPPY), (200, between), (600, HAPPY)))] == [1]
     said = steps((600, HAPPY), (2000, NEUTRAL))
     assert [i for _, i in chosen(said)] == [0] and chosen(said)[0][0] > 600 + 1600
+
+
+def test_a_face_that_has_just_changed_is_not_chosen_for_what_it_was(steps):
+    """The mean over time still says happy when the ring is full."""
+    said = steps((950, HAPPY), (150, NEUTRAL), (200, UNSURE))
+    assert max(each["progress"] for each in said) == 1 and chosen(said) == []
 
 
 def test_looking_away_pauses_and_being_away_empties_the_ring(steps):
@@ -491,3 +498,70 @@ def test_frames_come_in_order_and_pause_with_the_camera(open_page):
     assert len(frames) > 5 and all(a["t"] < b["t"] for a, b in pairwise(frames))
     time.sleep(0.5)
     assert len(page.trace()["frames"]) == len(frames)
+
+
+# -- where it lies, and where traces go --------------------------------------------------------------------
+
+
+def test_any_static_host_will_do(open_page):
+    """Below some folder, and whatever else the host says of its files."""
+    handler = partial(Quiet, directory=ROOT)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as host:
+        threading.Thread(target=host.serve_forever, daemon=True).start()
+        page = open_page(url=f"http://127.0.0.1:{host.server_port}/game/")
+        look(page, 2)
+        page.page.click("#camera")
+        page.wait("say", "Surprised: bottom row. Now choose a column")
+        host.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def test_a_trace_is_saved_into_the_run_again_and_again(open_page, tmp_path):
+    network = (ROOT / "game" / server.NETWORK).read_bytes()
+    with server.Server(0, network, tmp_path / "a_run" / trace.FOLDER) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        page = open_page(False, url=served.url)
+        assert "#" not in page.page.url, "the token stays out of the address"
+        for key, events in (("1", 2), ("3", 4)):
+            page.page.keyboard.press(key)
+            page.page.click("#save")
+            page.wait("hint", "Saved: a_run/game/trace_")
+            (saved,) = (tmp_path / "a_run" / "game").iterdir()
+            assert len(trace.read(saved)["events"]) == events
+            page.page.evaluate("document.getElementById('hint').textContent = ''")
+        page.page.reload()  # which has no token
+        page.page.wait_for_selector("html[data-ready]", state="attached")
+        assert page.text("save") == "Save trace"
+        served.shutdown()
+
+
+def test_a_trace_that_cannot_be_saved_is_downloaded(open_page, tmp_path):
+    with server.Server(0, b"another network", tmp_path) as served:
+        served.network = (ROOT / "game" / server.NETWORK).read_bytes()
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        page = open_page(False, url=served.url)
+        served.network = b"another network"
+        assert trace.checked(page.trace(), "downloaded")
+        assert "played with another network than this run's" in page.text("hint")
+        page.said.clear()  # the browser itself says in the console that the answer was 400
+        served.shutdown()
+
+
+def test_a_face_is_turned_by_its_eyes_and_looks_away_by_its_nose(page):
+    """Of a finder's box of 100 pixels around (200, 150)."""
+
+    def square(right, left, nose):
+        face = {"x": 200, "y": 150, "size": 100, "score": 0.9, "points": [right, left, nose]}
+        return page.module("finder.js", "m.square(given)", face)
+
+    upright = square([180, 140], [220, 140], [200, 165])
+    assert upright["side"] == pytest.approx(119) and upright["angle"] == 0 and not upright["away"]
+    assert (upright["x"], upright["y"]) == pytest.approx((200, 150 - 0.074 * 119))
+    tilted = square([190, 130], [190 + 20, 150], [190, 160])
+    assert tilted["angle"] == pytest.approx(45) and not tilted["away"]
+    assert (tilted["x"], tilted["y"]) == pytest.approx((200 + 8.806 / 2**0.5, 150 - 8.806 / 2**0.5))
+    assert square([180, 140], [220, 140], [222, 160])["away"]

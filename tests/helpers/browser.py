@@ -72,7 +72,8 @@ class Page:
         """Make sure that nothing went wrong that the page did not say, and nothing was asked elsewhere."""
         assert self.said == []
         assert self.page.evaluate("violations") == []
-        foreign = [url for url in self.requests if not url.startswith((self.origin, f"blob:{self.origin}"))]
+        blob = "blob:" + "/".join(self.origin.split("/")[:3]) + "/"
+        foreign = [url for url in self.requests if not url.startswith((self.origin, blob))]
         assert foreign == []
 
     def show(self, picture: np.ndarray | None, expression: str | None = None) -> None:
