@@ -19,7 +19,7 @@ TESTS = folder="$$(mktemp -d 2>/dev/null)" || { echo "make: no temporary folder;
 	export FER_RESULTS="$$folder/results" FER_CACHE="$$folder/cache"; $(RUN) fer_tools.environment pytest
 LINTED = $(RUN) ruff check --quiet . && $(RUN) ruff format --check . || { echo "make: \`make lint\` mends what it can" >&2; exit 1; }
 
-.PHONY: help setup report test quick fuzz load lab data smoke sweep bench notebooks references faces lint lock clean
+.PHONY: help setup report play test quick fuzz load lab data smoke sweep bench notebooks references faces lint lock clean
 
 help: ## explain the targets
 	@echo 'FER Lab: facial expression recognition as coursework that reproduces itself'
@@ -53,6 +53,9 @@ fuzz: setup ## try 10,000 broken inputs a target (FER_FUZZ=... chooses how many)
 
 load: setup ## measure reading 100,000 and 500,000 images, and FER2013 where it is
 	@export FER_LOAD="$${FER_LOAD:-100000,500000}"; $(TESTS) -q -s tests/fer_lib/test_speed_of_loading.py
+
+play: setup ## play noughts and crosses with your face, in the browser
+	@$(RUN) fer_tools play
 
 lab: setup ## open the notebooks in JupyterLab (on this machine only)
 	@JUPYTER_PATH= JUPYTER_PREFER_ENV_PATH=1 $(RUN) jupyterlab --ServerApp.ip=127.0.0.1 notebooks

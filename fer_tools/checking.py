@@ -26,6 +26,11 @@ def names(stage: str | None = None) -> list[str]:
     return list(kinds(stage))
 
 
+def optional() -> list[str]:
+    """Return the names of the parameters that ask for stages which not every run has."""
+    return [kind.optional_by for kind in STAGES.values() if kind.optional_by]
+
+
 def collect(stage: str, values: Mapping[str, Any]) -> Any:
     """Build a stage's parameters from a notebook's variables, checking each.
 

@@ -62,6 +62,7 @@ DIFFERENCE = Number(-LARGEST, LARGEST, "a difference of losses")
 LOSS = Number(0, LARGEST, "a loss")
 COUNT = Number(0, 2**53, "a count", whole=True)
 EPOCH = Number(1, 10_000, "an epoch", whole=True)
+OPTIONAL_TIME = Number(0, LARGEST, "a time or a rate", optional=True)
 OPTIONAL_EPOCH = Number(1, 10_000, "an epoch", whole=True, optional=True)
 TEXT, FLAG, ANYTHING = Sentence(), Flag(), Anything()
 
@@ -109,6 +110,18 @@ KINDS = {
     "test.loss_high": LOSS,
     "test.loss_low": DIFFERENCE,
     "test.target_reached": FLAG,
+    "game.*_share": OPTIONAL_SHARE,
+    "game.*accuracy*": OPTIONAL_SHARE,
+    "game.difference*": Number(-1, 1, "a difference of shares", optional=True),
+    "game.*_seconds": OPTIONAL_TIME,
+    "game.*_ms": OPTIONAL_TIME,
+    "game.frames_per_second": OPTIONAL_TIME,
+    "game.test_images": Number(1, 2**53, "a count", whole=True, optional=True),
+    "game.network": TEXT,
+    "game.started": TEXT,
+    "game.tested": TEXT,
+    "game.*sentence": TEXT,
+    "game.*": COUNT,
 }
 # Without these no list, comparison or report of runs can do.
 REQUIRED = {

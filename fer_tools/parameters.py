@@ -116,6 +116,15 @@ class Optimisation:
     run: str = _text("")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Game:
+    """Notebook 06; a part of those runs only for which a trace is named."""
+
+    # What the page of the game saved; "example": what comes with the repository; empty: no such stage
+    trace: str = _text("example")
+    run: str = _text("")
+
+
 def section5() -> dict[str, Any]:
     """Train the assignment's network with the assignment's settings.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from fer_lib.files import ROOT, UsageError
 
 STUDY_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")  # part of the name of a folder
+EXAMPLE = "example"  # name of the trace that comes with the repository
 
 
 def in_checkout() -> bool:
@@ -99,3 +100,28 @@ def study_table(name: str) -> Path:
         if STUDY_NAME.fullmatch(name) and (folder / "results.csv").is_file():
             return folder / "results.csv"
     raise UsageError(f"study {name!r}: none in {folders[0]}; `fer sweep STUDY.yaml` makes one")
+
+
+def trace_name(given: str) -> str:
+    """Return a trace as run.json keeps it: "example", its place among the runs, or else its whole path."""
+    path = os.path.expanduser(given)
+    if given in ("", EXAMPLE) or not os.path.exists(path):
+        return given
+    whole, results = Path(path).resolve(), results_folder()
+    return whole.relative_to(results).as_posix() if whole.is_relative_to(results) else str(whole)
+
+
+def trace_file(name: str) -> Path:
+    """Find the trace of a game: of `trace_name`, or as `fer play` says where it saved one.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    if name == EXAMPLE:
+        return checkout("the example of a game") / "game" / "example_trace.json"
+    path = results_folder() / name  # which a whole path replaces
+    if not os.path.lexists(path):
+        raise UsageError(f"trace {name!r}: no such file; `fer play RUN` saves one, {EXAMPLE!r} is there")
+    return path

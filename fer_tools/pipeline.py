@@ -64,6 +64,30 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False, drawn: bool =
     return run
 
 
+def add(run: Run, given: dict[str, Any]) -> None:
+    """Let a run have stages that not every run has, or have them otherwise.
+
+    Parameters
+    ----------
+    run : Run
+    given : dict
+        Of `checking.optional`, by name; those without a value are ignored.
+
+    Raises
+    ------
+    UsageError
+        If what a stage reads is not there; the run stays as it was.
+    """
+    added = {}
+    for stage, kind in STAGES.items():
+        if given.get(kind.optional_by):
+            chosen = checking.build(stage, {kind.optional_by: given[kind.optional_by]})
+            if kind.files:
+                kind.files(chosen)
+            added[stage] = checking.plain(chosen)
+    run.update(parameters=run.document["parameters"] | added)
+
+
 def check_data(resolved: dict[str, Any], drawn: bool = True) -> None:
     """Refuse parameters whose data, or notebooks and other files of a stage, cannot be found or cannot work.
 

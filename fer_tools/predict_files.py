@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from fer_lib.data.faces import check_classes
-from fer_lib.data.picture import MAX_BYTES, decode_image
-from fer_lib.files import UsageError, read_regular, sha256_of_file
+from fer_lib.data.picture import MAX_BYTES, SIDE, decode_picture, to_face
+from fer_lib.files import UsageError, atomic_path, read_regular, sha256_of_file
 from fer_lib.predict import MOST_CLASSES, PART, Predictor
 from fer_tools import paths, pretrained
+from fer_tools.face_finder import find as finder
 from fer_tools.model_files import loading
 from fer_tools.model_files.inspection import LARGEST_FILE
 from fer_tools.run import find
 from fer_tools.run.run import Run
 
 MOST_AT_ONCE = 2**30  # bytes of maps of all faces that are computed at once
+SMALL = 512  # pixels of a side of a picture that may be a face although none is found on it
 
 
 def choose(model: str | None = None, classes: Sequence[str] | None = None) -> tuple[Predictor, list[str]]:
@@ -93,9 +96,9 @@ def _digests(entry: dict[str, Any]) -> list[str]:
 
 
 def predict_files(
-    predictor: Predictor, classes: Sequence[str], files: Sequence[str]
+    predictor: Predictor, classes: Sequence[str], files: Sequence[str], crop: bool = False
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Find the expression on each picture.
+    """Find the faces on each picture, and their expressions.
 
     Parameters
     ----------
@@ -103,45 +106,97 @@ def predict_files(
     classes : sequence of str
         Of its outputs, in order.
     files : sequence of str
-        JPEG, PNG or BMP files; see `fer_lib.data.picture.decode_image`.
+        JPEG, PNG or BMP files; see `fer_lib.data.picture.decode_picture`.
+    crop : bool
+        Whether each picture is a face already; one of 48x48 pixels always is.
 
     Returns
     -------
     list of dict
-        image, class (the most probable) and probabilities by class, of each picture that can be read.
+        image, class (the most probable) and probabilities by class, of each face; of those that were found on
+        a picture, from left to right, also box (left, top, right, bottom of the square, pixels), tilt
+        (degrees by which it is turned about its centre, clockwise) and score of the finder. Where none is
+        found on a small picture, all of it is taken for a face, and box is None.
     list of str
         What is wrong with each of the others.
     """
     found, wrong = [], []
     for start in range(0, len(files), predictor.part):
-        faces, names = [], []
+        faces, known = [], []
         for path in files[start : start + predictor.part]:
             try:
-                content = read_regular(path, MAX_BYTES, follow=True)
-                faces.append(decode_image(content, path)[0])
-                names.append(path)
+                picture = read_picture(path)
+                for face, place in _faces(picture, path, crop):
+                    faces.append(face)
+                    known.append({"image": path} | place)
             except UsageError as error:
                 wrong.append(str(error))
-        for name, row in _answered(predictor, faces, names, wrong):
+        for place, row in _answered(predictor, faces, known, wrong):
             by_class = dict(zip(classes, map(float, row), strict=True))
             best = max(by_class, key=by_class.get)
-            found.append({"image": name, "class": best, "probabilities": by_class})
+            answer = {"image": place.pop("image"), "class": best, "probabilities": by_class}
+            found.append(answer | place)
     return found, wrong
 
 
+def read_picture(path: str) -> Image.Image:
+    """Return a picture in a file, upright, in grey or RGB; see `decode_picture`."""
+    return decode_picture(read_regular(path, MAX_BYTES, follow=True), path)[0]
+
+
+def _faces(picture: Image.Image, path: str, crop: bool) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """Yield the faces on a picture, each with what is to be said of its place."""
+    if crop or picture.size == (SIDE, SIDE):
+        yield to_face(picture)[0], {}
+        return
+    seen = sorted(finder.faces(picture), key=lambda face: face.x)
+    grey = picture.convert("L")
+    for face in seen:
+        yield finder.crop(grey, face), {"box": list(face.box), "tilt": face.tilt, "score": face.score}
+    if not seen and max(picture.size) > SMALL:
+        raise UsageError(f"{path}: no face was found on it; with --crop all of it is taken for one")
+    if not seen:
+        yield to_face(picture)[0], {"box": None}
+
+
+def draw_found(rows: Sequence[dict[str, Any]], classes: Sequence[str], target: Path) -> None:
+    """Write a picture of what was found on one picture.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Of `predict_files`, all of the same image.
+    classes : sequence of str
+    target : Path
+        A PNG file.
+
+    Raises
+    ------
+    UsageError
+        If it has another suffix, or cannot be written.
+    """
+    from fer_tools.face_finder import draw
+
+    if target.suffix.lower() != ".png":
+        raise UsageError(f"--draw: {target} is no name of a PNG file; end it with .png")
+    shown = draw.drawn(read_picture(rows[0]["image"]), rows, classes)
+    with atomic_path(target) as temporary:
+        shown.save(temporary, "PNG")
+
+
 def _answered(
-    predictor: Predictor, faces: list[np.ndarray], names: list[str], wrong: list[str]
-) -> list[tuple[str, np.ndarray]]:
-    """Return the probabilities of each picture; what is wrong with it, or its answer, goes to `wrong`."""
+    predictor: Predictor, faces: list[np.ndarray], known: list[dict[str, Any]], wrong: list[str]
+) -> list[tuple[dict[str, Any], np.ndarray]]:
+    """Return the probabilities of each face; what is wrong with its answer goes to `wrong`."""
     if not faces:
         return []
     try:
-        return list(zip(names, predictor(np.stack(faces)), strict=True))
+        return list(zip(known, predictor(np.stack(faces)), strict=True))
     except UsageError:
         found = []
-        for name, face in zip(names, faces, strict=True):  # which of them is it?
+        for place, face in zip(known, faces, strict=True):  # which of them is it?
             try:
-                found.append((name, predictor(face[np.newaxis])[0]))
+                found.append((place, predictor(face[np.newaxis])[0]))
             except UsageError as error:
-                wrong.append(f"{name}: {error}")
+                wrong.append(f"{place['image']}: {error}")
         return found

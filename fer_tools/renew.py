@@ -101,7 +101,7 @@ def renew_references() -> None:
     """Execute the notebooks at smoke size into tests/references/."""
     import papermill
 
-    values = checking.resolve("smoke", {"study": "example"})
+    values = checking.resolve("smoke", {"study": "example", "trace": paths.EXAMPLE})
     for stage in STAGES:
         provenance.code_digest(stage)  # its notebook can be executed
     study = "example_study"

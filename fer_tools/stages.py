@@ -65,6 +65,15 @@ STAGES = {
         optional_by="study",
         files=lambda chosen: {"study": paths.study_table(chosen.study)},
     ),
+    "game": Stage(
+        "06_game",
+        parameters.Game,
+        ("game.",),
+        ("overfitting", "evaluation"),
+        reads_data=False,
+        optional_by="trace",
+        files=lambda chosen: {"trace": paths.trace_file(chosen.trace)},
+    ),
 }
 REQUIRED = tuple(name for name, stage in STAGES.items() if not stage.optional_by)
 NOTEBOOKS = {stage.notebook for stage in STAGES.values()}

@@ -168,7 +168,7 @@ def class_counts(data: Data, classes: Sequence[str], part: str) -> dict[str, int
 
 
 def kinds(data: Data, classes: Sequence[str], part: str) -> dict[str, Counter[str]]:
-    """Count, by class, what the files of one part hold; see `picture.decode_image`.
+    """Count, by class, what the files of one part hold; see `picture.decode_picture`.
 
     "flat" are those of one grey value, give or take what JPEG adds. Of no single image anything is said.
     """

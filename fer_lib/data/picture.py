@@ -28,12 +28,23 @@ DEPTHS = {8: (0, 255), 12: (1024, 4095), 16: (16384, 65535)}
 
 
 def decode_image(content: bytes, where: str) -> tuple[np.ndarray, str]:
+    """Decode one image of a face; see `decode_picture`, and `to_face`, which brings it to 48x48 grey.
+
+    Returns
+    -------
+    (48, 48) uint8, and what the file holds.
+    """
+    picture, said = decode_picture(content, where)
+    return to_face(picture)[0], said
+
+
+def decode_picture(content: bytes, where: str) -> tuple[Image.Image, str]:
     """Decode one JPEG, PNG or BMP image, and turn it upright where it says how it lies (EXIF orientation).
 
     Returns
     -------
-    (48, 48) uint8, and what the file holds: format, size and mode, and "turned" if it was, as in
-    "JPEG 48x48 L", "PNG 640x480 RGB turned", "PNG 48x48 I;16/12" (12 bits in 16). `to_face` converts it.
+    Picture of 8 bits, in grey or RGB, and what the file holds: format, size and mode, and "turned" if it was,
+    as in "JPEG 48x48 L", "PNG 640x480 RGB turned", "PNG 48x48 I;16/12" (12 bits in 16).
 
     Raises
     ------
@@ -45,8 +56,7 @@ def decode_image(content: bytes, where: str) -> tuple[np.ndarray, str]:
             raise UsageError("an empty file (0 bytes); restore or remove it")
         if len(content) > MAX_BYTES:
             raise UsageError(f"larger than {MAX_BYTES >> 20} MiB; no image of a face needs that, remove it")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of what it passes over in a file
+        with warnings.catch_warnings(action="ignore"):  # Pillow's, of what it passes over in a file
             return _decode(content)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
@@ -59,7 +69,7 @@ def decode_image(content: bytes, where: str) -> tuple[np.ndarray, str]:
         raise UsageError(f"{where}: a damaged image ({reason}); restore or remove it") from error
 
 
-def _decode(content: bytes) -> tuple[np.ndarray, str]:
+def _decode(content: bytes) -> tuple[Image.Image, str]:
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     said = [image.format, f"{image.width}x{image.height}", image.mode]
     deep = ";16" in str(image.tile[:1])  # what Pillow makes of it may have 8 bits
@@ -75,7 +85,7 @@ def _decode(content: bytes) -> tuple[np.ndarray, str]:
     if deep:
         image, bits = _eight_bits(image)
         said[2] = f"{said[2].partition(';')[0]};16/{bits}"
-    return to_face(image)[0], " ".join(said)
+    return image if image.mode == "L" else image.convert("RGB"), " ".join(said)
 
 
 def _scale_while_decoding(image: Image.Image, content: bytes) -> None:
@@ -128,13 +138,12 @@ def to_face(
     -------
     (48, 48) uint8, and whether the image had to be converted.
     """
-    if image.mode == "L" and image.size == (SIDE, SIDE) and box is None:
-        return np.asarray(image), False
+    other = image.mode != "L" or image.size != (SIDE, SIDE) or box is not None
     if image.mode != "L":
         image = image.convert("RGB").convert("L")
-    if image.size != (SIDE, SIDE) or box is not None:
+    if other:
         image = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box)
-    return np.asarray(image), True
+    return np.asarray(image), other
 
 
 def resized(images: Any, size: int) -> Any:

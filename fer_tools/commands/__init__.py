@@ -18,7 +18,9 @@ from fer_tools.commands import (
     check,
     compare,
     data,
+    export,
     list_runs,
+    play,
     predict,
     report,
     run,
@@ -38,6 +40,8 @@ COMMANDS = {
     "list": list_runs,
     "data": data,
     "predict": predict,
+    "export": export,
+    "play": play,
     "bench": bench,
     "summary": summary,
 }
@@ -50,6 +54,7 @@ EPILOGUE = """examples:
   fer list                                  runs side by side
   fer check                                 is everything in the newest run what it wrote, and up to date?
   fer predict face.jpg                      which expression?
+  fer play                                  noughts and crosses with your face, in the browser
   fer bench                                 measure speed against plain Keras"""
 
 

@@ -1,7 +1,7 @@
 """Execute the notebooks.
 
 Execute the notebooks of a run in their order; those that are optional, with the parameter that asks for
-them, such as -p study=NAME.
+them: -p study=NAME, -p trace=FILE. With --resume they are added to a run that is there.
 """
 
 from typing import Any
@@ -37,12 +37,19 @@ def action(options: Any) -> None:
 
     paths.checkout("fer run")
     pipeline.interruptible()
+    given = checking.parse(options.given)
+    if "trace" in given:
+        given["trace"] = paths.trace_name(given["trace"])
     if options.resume is not None:
-        if options.preset or options.data or options.given or options.reuse:
-            raise UsageError("--resume: goes with no other parameters; the run has its own in run.json")
+        if options.preset or options.data or options.reuse or not {*given} <= {*checking.optional()}:
+            own = "the run has its own in run.json"
+            raise UsageError(
+                f"--resume: goes with no parameters but {' and '.join(checking.optional())}; {own}"
+            )
         run = find.open_run(options.resume)
+        run.require_whole()
+        pipeline.add(run, given)
     else:
-        given = checking.parse(options.given)
         if options.data is not None:
             given["data"] = options.data
         given |= {name: pipeline.absolute(given[name]) for name in ("data", "test_data") if name in given}

@@ -6,6 +6,7 @@ says here, too, what it is.
 """
 
 import hashlib
+import json
 import math
 import shutil
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from fer_tools.json_files import read_json
 pytestmark = pytest.mark.slow
 CLASSES = ("neutral", "happy", "surprise")
 KEY = {"happy": 3, "surprise": 5, "neutral": 6}  # FER2013's numbers, which seed a class's draw
-GIVEN = {"train_samples": 91, "epochs": 16, "batch_size": 16, "learning_rate": 5e-4, "study": "section6"}
+GIVEN = {"train_samples": 91, "epochs": 16, "batch_size": 16, "learning_rate": 5e-4}
+GIVEN |= {"study": "section6", "trace": "example"}
 WINDOW, PATIENCE = 3, 2  # of the preset smoke
 
 
@@ -354,6 +356,98 @@ def study_metrics(run: Finished) -> dict[str, Any]:
     }
 
 
+def game_metrics(run: Finished) -> dict[str, Any]:
+    """What the committed trace says, by pandas, SciPy and statsmodels; the shipped network played it."""
+    from scipy import stats
+    from statsmodels.stats import proportion
+
+    trace = json.loads((ROOT / "game" / "example_trace.json").read_text())
+    shipped = json.loads((ROOT / "fer_lib" / "models" / "optimized_model.json").read_text())
+    assert trace["network"]["keras_sha256"] == shipped["sha256"]
+    frames, events = pd.json_normalize(trace["frames"]), pd.DataFrame(trace["events"])
+    kinds = events["type"].value_counts()
+    chosen = events[events["type"] == "choice"]
+    by_face, asked = chosen[chosen["how"] == "face"], events[events["type"] == "answer"].copy()
+    ends = events.loc[events["type"] == "result", "winner"].value_counts()
+    assert kinds["undo"] == 1 and "meant" not in kinds and len(ends) == 1  # what this file knows how to count
+    right, n = int((asked["answer"] == asked["prompt"]).sum()), len(asked)
+    images, accuracy = shipped["metrics"]["test.images"], shipped["metrics"]["test.accuracy"]
+    hits = round(accuracy * images)
+    low, high = proportion.proportion_confint(right, n, method="wilson")
+    test_low, test_high = proportion.proportion_confint(hits, images, method="wilson")
+    ends_of_difference = proportion.confint_proportions_2indep(right, n, hits, images, method="newcomb")
+    recalls = asked["prompt"].map(lambda name: shipped["metrics"][f"test.recall.{name}"])
+    away = frames["away"].notna()
+    seen = frames["face.side"].notna()
+    width = events["width"].dropna().iloc[0]
+    conditions = {"size": frames["face.side"] / width, "tilt": frames["face.angle"].abs()}
+    conditions["brightness"] = frames["face.brightness"]
+    p_values = {}
+    for name, values in conditions.items():
+        medians = [
+            values[
+                (frames["t"] >= row["t"] - row["took"]) & (frames["t"] <= row["t"]) & seen & ~away
+            ].median()
+            for _, row in asked.iterrows()
+        ]
+        groups = [
+            pd.Series(medians)[((asked["answer"] == asked["prompt"]) == ok).to_numpy()].dropna()
+            for ok in (1, 0)
+        ]
+        p_values[name] = stats.mannwhitneyu(*groups, method="asymptotic").pvalue
+    assert min(p_values.values()) > 0.05 / 3  # else the sentence is another
+    nearest = min(p_values, key=p_values.get)
+    sentences = {key: run.metrics[f"game.{key}"] for key in GAME_SENTENCES}
+    assert f"{right} of {n} prompts" in sentences["comparison_sentence"]
+    assert f"{nearest} (p = {p_values[nearest]:.2f})" in sentences["conditions_sentence"]
+    wrong = asked[asked["answer"] != asked["prompt"]]
+    assert f"Of {len(wrong)} prompts that were not" in sentences["confusion_sentence"]
+    return sentences | {
+        "network": "optimized_model",
+        "started": f"{trace['started'][:10]}, {trace['started'][11:16]} UTC",
+        "games": ends.sum(),
+        "finished": ends.sum(),
+        "won": ends.get("player", 0),
+        "lost": ends.get("computer", 0),
+        "drawn": ends.get("nobody", 0),
+        "moves": ((events["type"] == "move") & (events["by"] == "player")).sum(),
+        "choices": len(chosen),
+        "choices_by_face": len(by_face),
+        "choices_by_hand": (chosen["how"] != "face").sum(),
+        "choices_undone": kinds["undo"],
+        "choices_wrong": 0,
+        "stood_share": 1 - kinds["undo"] / len(by_face),
+        "choice_seconds": by_face["took"].median() / 1000,
+        "slow_choice_seconds": np.percentile(by_face["took"], 90) / 1000,
+        "pictures": len(frames),
+        "face_share": seen.mean(),
+        "away_share": away.mean(),
+        "frames_per_second": 1000 / frames["t"].diff().median(),
+        "answer_ms": frames["ms"].median(),
+        "slow_answer_ms": np.percentile(frames["ms"], 95),
+        "prompts": n,
+        "right": right,
+        "unanswered": asked["answer"].isna().sum(),
+        "accuracy": right / n,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "tested": "the shipped network, optimized_model",
+        "test_images": images,
+        "test_accuracy": accuracy,
+        "test_accuracy_low": test_low,
+        "test_accuracy_high": test_high,
+        "mix_accuracy": recalls.mean(),
+        "difference": right / n - accuracy,
+        "difference_low": ends_of_difference[0],
+        "difference_high": ends_of_difference[1],
+    }
+
+
+# Their numbers are compared; `tests/fer_tools/test_game.py` knows their words.
+GAME_SENTENCES = [
+    f"{name}_sentence" for name in ("interface", "script", "comparison", "confusion", "conditions", "mix")
+]
+
 SECTIONS = {
     "data": data_metrics,
     "model": model_metrics,
@@ -361,6 +455,7 @@ SECTIONS = {
     "overfitting": overfitting_metrics,
     "test": evaluation_metrics,
     "study": study_metrics,
+    "game": game_metrics,
 }
 
 

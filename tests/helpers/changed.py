@@ -6,7 +6,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ALWAYS = ("tests/fer_tools/test_house.py", "tests/fer_tools/test_source_code.py")
-OF_FOLDERS = {"notebooks": "notebooks", "report": "report", "readers": "readers", "commands": "commands"}
+OF_FOLDERS = {
+    "game": "page",
+    "notebooks": "notebooks",
+    "report": "report",
+    "readers": "readers",
+    "commands": "commands",
+}
 
 
 def git(*arguments: str) -> list[str]:

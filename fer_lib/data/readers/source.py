@@ -76,7 +76,7 @@ class Group:
     digest : str
         SHA-256 of the content; for image files over the sorted lines `<file name> <sha256 of the bytes>`.
     kinds : (n,) str
-        What each file holds; see `picture.decode_image`. Empty where an image is no file.
+        What each file holds; see `picture.decode_picture`. Empty where an image is no file.
     """
 
     names: np.ndarray

@@ -1,0 +1,1 @@
+"""What traces of the game say: how it was played, and how well expressions were recognised."""
