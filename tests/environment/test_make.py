@@ -47,6 +47,12 @@ def make(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
     return subprocess.run(command, check=False, **options)
 
 
+def called(folder: Path, place: Path) -> subprocess.CompletedProcess:
+    """Call the `fer` of a checkout from some place, without variables that lead Python elsewhere."""
+    options = {"cwd": place, "env": {"PATH": os.defpath}, "capture_output": True, "text": True}
+    return subprocess.run([folder / ".venv/bin/fer"], check=False, **options)
+
+
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with a wheel of the setuptools that is installed here."""
@@ -131,10 +137,7 @@ def test_the_command_works_from_anywhere_and_what_is_there_is_not_made_again(pro
     before = (project / ".venv/bin/fer").stat()
     assert make(project, "setup").stdout == ""
     assert (project / ".venv/bin/fer").stat() == before
-    done = subprocess.run(
-        [project / ".venv/bin/fer"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert shown(done).file == str(project / "fer_tools/__init__.py")
+    assert shown(called(project, tmp_path)).file == str(project / "fer_tools/__init__.py")
 
 
 @pytest.mark.parametrize(
@@ -171,10 +174,7 @@ def test_a_copy_gets_an_environment_of_its_own_and_goes_on_where_set_up_failed(p
     assert said[0].startswith(".venv: what requirements.lock names is installed") and len(said) == 2
     assert shown(done)[:2] == (str(copy / "fer_tools/__init__.py"), str(copy / ".venv"))
     for folder in (project, copy):
-        done = subprocess.run(
-            [folder / ".venv/bin/fer"], cwd="/", capture_output=True, text=True, check=False
-        )
-        assert shown(done).file == str(folder / "fer_tools/__init__.py")
+        assert shown(called(folder, Path("/"))).file == str(folder / "fer_tools/__init__.py")
 
 
 def environment(folder: Path) -> None:

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from fer_lib.files import UsageError, sha256_of
-from fer_tools import paths, pipeline, stages
+from fer_tools import environment, paths, pipeline, stages
 from fer_tools.run import source_code
 
 NOTEBOOKS = {name: stage.path for name, stage in stages.STAGES.items()}
@@ -153,7 +153,9 @@ def test_notebooks_01_to_03_run_where_test_labels_cannot_be_read(face_folder, tm
     startup = tmp_path / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "guard.py").write_text(GUARD)
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    clean = environment.of_tool  # which would leave out the variable, and the file with it
+    guarded = {"IPYTHONDIR": str(tmp_path / "ipython")}
+    monkeypatch.setattr(environment, "of_tool", lambda *home: clean(*home) | guarded)
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
     run = pipeline.start(
