@@ -40,7 +40,8 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False, drawn: bool =
     given : dict
         Parameters that differ from the preset's.
     reuse : bool
-        Take the newest run with equal parameters, if there is one, instead of a new one.
+        Take the newest run with equal parameters, if there is one, instead of a new one; see
+        `find.of_parameters`.
     drawn : bool
         As in `check_data`.
 
@@ -55,10 +56,8 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False, drawn: bool =
     check_data(resolved, drawn)
     for line in data_check.remarks(checking.build("training", resolved["training"])) if drawn else ():
         say(f"data: {line}")
-    if reuse:
-        for run, document in find.all_runs():
-            if document["parameters"] == resolved:
-                return find.open_run(run.path)
+    if reuse and (run := find.of_parameters(resolved)):
+        return run
     run = find.create(checking.build("training", resolved["training"]).label)
     run.update(parameters=resolved, threads=threads)
     return run

@@ -54,8 +54,7 @@ def renew_notebooks() -> None:
     UsageError
         If there is no such run, or one that would be shown is not up to date.
     """
-    wanted, every = checking.resolve(PRESET, {}), find.all_runs()
-    full = next((run for run, document in every if document["parameters"] == wanted), None)
+    full, every = find.of_parameters(checking.resolve(PRESET, {})), find.all_runs()
     if full is None:
         raise UsageError(f"no run of the preset {PRESET}; `fer run` first")
     shown = {

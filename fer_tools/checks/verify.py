@@ -4,14 +4,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fer_lib.files import columns, printable
-from fer_tools import checking, environment, metrics, scratch
+from fer_lib.files import columns, printable, read_regular
+from fer_tools import checking, environment, metrics, paths, scratch
 from fer_tools.checks import check
 from fer_tools.console import say
 from fer_tools.report import build
-from fer_tools.run import find
+from fer_tools.run import find, tree
 from fer_tools.run.edges import Edge
 from fer_tools.run.run import Run
+from fer_tools.stages import STAGES
 
 ACCURACY = 0.02  # absolute: accuracy, balanced accuracy, macro F1 and their intervals
 CLASS = 0.1  # absolute: precision, recall and F1 of a class; the border between two of them may shift
@@ -64,6 +65,7 @@ def verify(run: Run) -> str:
         say(f"before: {line}")
     pipeline.check_data(parameters)
     with scratch.folder() as folder:
+        _take_along(parameters, folder)
         with environment.variable("FER_RESULTS", str(folder)):
             # The report quotes the name, and the folder may be called otherwise now. It is somebody's text.
             name = Path(printable(document["name"])).name
@@ -78,6 +80,18 @@ def verify(run: Run) -> str:
             print(f"the other run is kept in {scratch.kept(folder, 'verify') / again.name}")
             return "different"
         return "equal within tolerance" if near or not same else "identical"
+
+
+def _take_along(parameters: dict[str, dict[str, Any]], folder: Path) -> None:
+    """Copy what stages read and is kept among the runs, such as traces, to the same place in a folder."""
+    results = paths.results_folder()
+    for stage, values in parameters.items():
+        if files := STAGES[stage].files:
+            for path in files(checking.build(stage, values)).values():
+                if path.is_relative_to(results):
+                    copy = folder / path.relative_to(results)
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    copy.write_bytes(read_regular(path, tree.LARGEST_FILE))
 
 
 def _compare_metrics(run: Run, again: Run) -> list[bool]:

@@ -109,6 +109,20 @@ def _created(run: Run) -> int:
     return int(match[1]) if match else 0
 
 
+def of_parameters(resolved: dict[str, dict[str, Any]]) -> Run | None:
+    """Open the newest run whose stages have these parameters, if there is one.
+
+    Parameters
+    ----------
+    resolved : dict
+        Of `checking.resolve`. A run may have more stages, of those that not every run has.
+    """
+    for run, document in all_runs():
+        if all(document["parameters"].get(stage) == values for stage, values in resolved.items()):
+            return open_run(run.path)
+    return None
+
+
 def newest(stages: tuple[str, ...] = ()) -> Run:
     """Open the newest run in which the given stages are done.
 

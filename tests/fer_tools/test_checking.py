@@ -343,6 +343,12 @@ def test_allowed_values_survive_the_command_line(data, stage):
     assert {name: resolved[name] for name in values} == values
 
 
+def test_only_who_names_a_trace_gets_the_notebook_about_the_game():
+    assert "game" not in checking.resolve("section5", {}) | checking.resolve("section5", {"trace": ""})
+    assert checking.resolve("section5", {"trace": "mine"})["game"] == {"trace": "mine"}
+    assert checking.optional() == ["study", "trace"]
+
+
 def test_only_who_names_a_study_gets_the_notebook_about_it():
     assert "optimisation" not in checking.resolve("section5", {"study": ""})
     assert checking.resolve("section5", {"study": "mine"})["optimisation"] == {"study": "mine"}

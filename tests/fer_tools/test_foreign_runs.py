@@ -17,7 +17,9 @@ from staged import two_thousand_runs, write_run
 from synthetic import make_run, synthetic_run
 
 from fer_tools import commands, environment, locks, metrics, paths, pipeline, scratch, stages
+from fer_tools.game import played, recognised
 from fer_tools.json_files import read_json, sha256_of_json, write_json
+from fer_tools.play import trace as traces
 from fer_tools.run import document, find, tree
 from fer_tools.run.run import Run
 from fer_tools.run.stage import KEEPS_NOTEBOOK
@@ -290,6 +292,11 @@ def test_a_wrong_accuracy_does_not_hide_other_runs(run, capsys, key, value):
 
 def test_kinds_of_metrics_are_those_of_real_runs():
     found = read_json(paths.ROOT / "results" / "reference" / "metrics.json")
+    trace, reference = traces.read(paths.trace_file(paths.EXAMPLE)), Run(paths.ROOT / "results" / "reference")
+    table = recognised.prompts(trace)
+    compared = recognised.facts(table, *recognised.tested(trace, reference))
+    of_game = played.facts(trace) | compared | recognised.sentences(table, compared)
+    found |= {f"game.{key}": value for key, value in of_game.items()}  # not every run has one
     assert not [reason for key, value in found.items() if (reason := metrics.wrong(key, value))]
     assert {key for keys in metrics.REQUIRED.values() for key in keys} <= set(found)
     unused = [p for p in metrics.KINDS if not any(fnmatchcase(key, p) for key in found)]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from camera import clear, frame
 from PIL import Image
 from staged import write_run
 from synthetic import make_run, synthetic_run
@@ -94,14 +95,17 @@ def test_help_and_the_list_need_no_checkout(fer, arguments):
     assert done.returncode == 0 and not done.stderr and done.stdout
 
 
-def test_pictures_are_recognised_as_in_the_checkout(fer, faces):
-    picture = next(faces.glob("test/happy/*"))
-    done = fer("predict", "--json", picture)
+def test_pictures_are_recognised_as_in_the_checkout(fer, faces, tmp_path):
+    picture, photograph = next(faces.glob("test/happy/*")), tmp_path / "photograph.png"
+    Image.fromarray(frame((clear(1), 200, 320, 240, 10))).save(photograph)
+    done = fer("predict", "--json", picture, photograph)
     assert done.returncode == 0 and not done.stderr
-    command = [sys.executable, "-m", "fer_tools", "predict", "--json", str(picture)]
+    command = [sys.executable, "-m", "fer_tools", "predict", "--json", str(picture), str(photograph)]
     here = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == json.loads(here.stdout)
-    assert Image.open(picture).size == (48, 48) and json.loads(done.stdout)[0]["image"] == str(picture)
+    face, found = json.loads(done.stdout)
+    assert Image.open(picture).size == (48, 48) and face["image"] == str(picture) and "box" not in face
+    assert found["class"] == "happy" and found["box"]
 
 
 def test_a_network_is_summarised(fer):

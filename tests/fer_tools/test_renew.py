@@ -27,6 +27,8 @@ def checkout(tmp_path, monkeypatch) -> Path:
     only_code = shutil.ignore_patterns("__pycache__", "*.keras", "*.npz", "*.svg")
     for name in ("fer_lib", "fer_tools", "notebooks", "tests/references", "results/reference"):
         shutil.copytree(ROOT / name, folder / name, ignore=only_code)
+    (folder / "game").mkdir()
+    shutil.copy(ROOT / "game" / "example_trace.json", folder / "game")
     monkeypatch.setattr(paths, "ROOT", folder)
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
     return folder
@@ -195,13 +197,17 @@ def test_notebooks_show_the_newest_full_run(checkout, full, capsys):
     assert excerpt.model_path.read_bytes() == full.model_path.read_bytes()
 
 
-def test_an_optional_stage_is_shown_from_the_newest_run_that_has_it(checkout, full, tmp_path):
-    (stage,) = OPTIONAL  # a second one would want a parameter of its own here
+@pytest.mark.parametrize("stage", OPTIONAL)
+def test_an_optional_stage_is_shown_from_the_newest_run_that_has_it(
+    checkout, full, tmp_path, monkeypatch, stage
+):
+    required = full.document["parameters"]
+    monkeypatch.setattr(checking, "resolve", lambda preset, given: required)
     shutil.copytree(
         checkout / "tests" / "references" / "example_study", tmp_path / "results" / "example_study"
     )
     for text in ("an older study", "a study"):
-        run = find.create("study")
+        run = full if STAGES[stage].reads else find.create("study")
         chosen = {STAGES[stage].optional_by: "example", "run": str(run.path)}
         begin(stage, checking.build(stage, chosen)).finish()
         keep_executed(run, stage, text)
