@@ -127,7 +127,9 @@ def test_chromiums_own_camera_is_quick_enough(open_page, tmp_path):
     chosen = [event for event in events if event["type"] == "choice"]
     assert len(chosen) >= 3
     assert [event["intended"] for event in chosen] == [event["expression"] for event in chosen]
-    assert np.mean([each["face"] is not None for each in frames]) > 0.95
+    share = np.mean([each["face"] is not None for each in frames])
+    print(f"frames with a face: {share:.1%}")
+    assert share > 0.8  # every three seconds another face is elsewhere, and has to be found
     assert np.median(times) < 100  # three times what is to be reached: machines are busy
     assert "picture" not in str(recorded) and "base64" not in str(recorded)
     assert {event["type"]: event for event in events}["camera"]["width"] == 640
