@@ -109,12 +109,35 @@ KINDS = {
     "test.loss_high": LOSS,
     "test.loss_low": DIFFERENCE,
     "test.target_reached": FLAG,
+    "transfer.images.*": COUNT,
+    "transfer.*_sentence": TEXT,
+    "transfer.*.sentence": TEXT,
+    "transfer.blocks": COUNT,
+    "transfer.decay": SHARE,
+    "transfer.epochs": EPOCH,
+    "transfer.repeats": COUNT,
+    "transfer.trainings": COUNT,
+    "transfer.parameters": COUNT,
+    "transfer.trainable_*": COUNT,
+    "transfer.*accuracy*": SHARE,
+    "transfer.*.spread": SHARE,
+    "transfer.*.lowest": SHARE,
+    "transfer.*.highest": SHARE,
+    "transfer.*.difference*": Number(-1, 1, "a difference of shares"),
+    "transfer.*.only_*": COUNT,
+    "transfer.*.p_value": SHARE,
+    "transfer.*.shown": FLAG,
+    "transfer.curve.worth": Number(-LARGEST, LARGEST, "a number of images", optional=True),
+    "transfer.curve.*": COUNT,
+    "transfer.layers.*": COUNT,
+    "transfer.*": TEXT,
 }
 # Without these no list, comparison or report of runs can do.
 REQUIRED = {
     "training": ("training.samples", "model.parameters"),
     "overfitting": ("overfitting.best_epoch",),
     "evaluation": ("test.accuracy",),
+    "transfer": ("transfer.tuned.sentence",),
 }
 
 

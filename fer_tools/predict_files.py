@@ -11,10 +11,10 @@ import numpy as np
 from fer_lib.data.faces import check_classes
 from fer_lib.data.picture import MAX_BYTES, decode_image
 from fer_lib.files import UsageError, read_regular, sha256_of_file
-from fer_lib.predict import MOST_CLASSES, PART, Predictor
 from fer_tools import paths, pretrained
 from fer_tools.model_files import loading
 from fer_tools.model_files.inspection import LARGEST_FILE
+from fer_tools.predictor import MOST_CLASSES, PART, Predictor
 from fer_tools.run import find
 from fer_tools.run.run import Run
 

@@ -27,8 +27,11 @@ ORIENTATION = 0x0112  # tag of EXIF: how the camera was held
 DEPTHS = {8: (0, 255), 12: (1024, 4095), 16: (16384, 65535)}
 
 
-def decode_image(content: bytes, where: str) -> tuple[np.ndarray, str]:
+def decode_image(content: bytes, where: str, square: bool = False) -> tuple[np.ndarray, str]:
     """Decode one JPEG, PNG or BMP image, and turn it upright where it says how it lies (EXIF orientation).
+
+    With `square`, the largest square in its middle is taken, so that the aspect is kept: half of what is too
+    much is cut off at either end.
 
     Returns
     -------
@@ -47,7 +50,7 @@ def decode_image(content: bytes, where: str) -> tuple[np.ndarray, str]:
             raise UsageError(f"larger than {MAX_BYTES >> 20} MiB; no image of a face needs that, remove it")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of what it passes over in a file
-            return _decode(content)
+            return _decode(content, square)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
     except Image.DecompressionBombError as error:
@@ -59,7 +62,7 @@ def decode_image(content: bytes, where: str) -> tuple[np.ndarray, str]:
         raise UsageError(f"{where}: a damaged image ({reason}); restore or remove it") from error
 
 
-def _decode(content: bytes) -> tuple[np.ndarray, str]:
+def _decode(content: bytes, square: bool) -> tuple[np.ndarray, str]:
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     said = [image.format, f"{image.width}x{image.height}", image.mode]
     deep = ";16" in str(image.tile[:1])  # what Pillow makes of it may have 8 bits
@@ -75,7 +78,8 @@ def _decode(content: bytes) -> tuple[np.ndarray, str]:
     if deep:
         image, bits = _eight_bits(image)
         said[2] = f"{said[2].partition(';')[0]};16/{bits}"
-    return to_face(image)[0], " ".join(said)
+    x, y = ((side - min(image.size)) / 2 for side in image.size)
+    return to_face(image, (x, y, image.width - x, image.height - y) if square else None)[0], " ".join(said)
 
 
 def _scale_while_decoding(image: Image.Image, content: bytes) -> None:
