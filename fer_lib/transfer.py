@@ -85,6 +85,6 @@ def features(network: Any, images: np.ndarray) -> np.ndarray:
     """Return what the head gets to see of images (n, size, size, 1): (n, units) float32."""
     import keras
 
-    inner = keras.Model(network.inputs, network.layers[-1].input)
+    inner = keras.Model(network.input, network.layers[-1].input)
     parts = (images[start : start + 256] for start in range(0, len(images), 256))
     return np.concatenate([np.asarray(inner(part, training=False)) for part in parts])

@@ -13,8 +13,8 @@ from fer_tools.kinds import Classes, Number, Text
 from fer_tools.paths import STUDY_NAME
 
 
-def _number(default: float | None, low: float, high: float, why: str, **options: bool) -> Any:
-    kind = Number(low, high, why, whole=isinstance(default, int | None), **options)
+def _number(default: float, low: float, high: float, why: str, **options: bool) -> Any:
+    kind = Number(low, high, why, whole=isinstance(default, int), **options)
     return field(default=default, metadata={"kind": kind})
 
 
@@ -127,9 +127,7 @@ class Transfer:
     topic: str = _text("")  # in the title of the plot; empty: the classes
     validation_share: float = _number(0.2, 0.01, 0.9, "share of the training side kept for validation")
     repeats: int = _number(3, 1, 100, "seeds of each condition, from `seed` on")
-    epochs: int | None = _number(
-        None, 1, 10_000, "passes over all training images; None: 6 for digits, 30 for others", optional=True
-    )
+    epochs: int = _number(0, 0, 10_000, "passes over all training images; 0: as many as the topic takes")
     batch_size: int = _number(32, 1, 100_000, "images per step")
     learning_rate: float = _number(2e-3, 1e-8, 10, "of AdamW, at the beginning of a cosine")
     weight_decay: float = _number(2e-2, 0, 1, "above 0 Adam is AdamW")

@@ -73,7 +73,7 @@ class Plan:
     @property
     def layers(self) -> dict[int, list[Condition]]:
         """By how many blocks are taken over, of few images, where they should count most."""
-        size = self.sizes[min(1, len(self.sizes) - 1)]
+        size = self.sizes[1 if len(self.sizes) > 2 else 0]
         return {count: self._repeated(count, per_class=size) for count in range(self.blocks + 1)}
 
     @property

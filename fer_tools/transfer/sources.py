@@ -19,9 +19,9 @@ def path(name: str) -> Path:
         return pretrained.path()
     text = os.path.expanduser(name.removesuffix(".keras"))
     for folder in (Path(text), paths.results_folder() / text, ROOT / "results" / text):
-        for file in (folder.with_name(f"{folder.name}.keras"), folder / "model.keras"):
-            if text and os.path.isfile(file):
-                return file
+        for file in (f"{folder}.keras", f"{folder}/model.keras"):
+            if os.path.isfile(file):
+                return Path(file)
     raise UsageError(
         f'source {name!r}: no network; give "{pretrained.NAME}", "reference", a finished run, a .keras file'
     )

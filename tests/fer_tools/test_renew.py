@@ -17,7 +17,7 @@ from fer_tools.run.run import Run
 from fer_tools.run.stage import KEEPS_NOTEBOOK, begin, keep_notebook
 from fer_tools.stages import REQUIRED, STAGES
 
-OPTIONAL = tuple(name for name in STAGES if name not in REQUIRED)
+OPTIONAL = {"optimisation": {"study": "example"}, "transfer": {"source": "optimized_model"}}
 
 
 @pytest.fixture
@@ -195,14 +195,18 @@ def test_notebooks_show_the_newest_full_run(checkout, full, capsys):
     assert excerpt.model_path.read_bytes() == full.model_path.read_bytes()
 
 
-def test_an_optional_stage_is_shown_from_the_newest_run_that_has_it(checkout, full, tmp_path):
-    (stage,) = OPTIONAL  # a second one would want a parameter of its own here
+def test_every_optional_stage_is_tried():
+    assert set(OPTIONAL) == {name for name in STAGES if name not in REQUIRED}
+
+
+@pytest.mark.parametrize("stage", OPTIONAL)
+def test_an_optional_stage_is_shown_from_the_newest_run_that_has_it(checkout, full, tmp_path, stage):
     shutil.copytree(
         checkout / "tests" / "references" / "example_study", tmp_path / "results" / "example_study"
     )
     for text in ("an older study", "a study"):
         run = find.create("study")
-        chosen = {STAGES[stage].optional_by: "example", "run": str(run.path)}
+        chosen = OPTIONAL[stage] | {"run": str(run.path)}
         begin(stage, checking.build(stage, chosen)).finish()
         keep_executed(run, stage, text)
     assert renew.main(["notebooks"]) == 0
