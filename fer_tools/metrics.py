@@ -112,6 +112,7 @@ KINDS = {
     "transfer.images.*": COUNT,
     "transfer.*_sentence": TEXT,
     "transfer.*.sentence": TEXT,
+    "transfer.mirrored": FLAG,
     "transfer.blocks": COUNT,
     "transfer.decay": SHARE,
     "transfer.epochs": EPOCH,

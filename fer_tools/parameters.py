@@ -133,7 +133,7 @@ class Transfer:
     weight_decay: float = _number(2e-2, 0, 1, "above 0 Adam is AdamW")
     label_smoothing: float = _number(0.1, 0, 0.5, "share of the target spread over all classes")
     weight_average: float = _number(0.99, 0, 0.99999, "momentum of the mean of the weights; 0: none")
-    augmentation_strength: float = _number(0.7, 0, 1, "of `augmentation.RandomPhotograph`")
+    augmentation_strength: float = _number(0.8, 0, 1, "of `augmentation.RandomPhotograph`")
     dropout: float = _number(0.2, 0, 0.95, "share of units dropped before the head")
     seed: int = _number(0, 0, 2**31 - 1, "draws the split, initialises weights, shuffles, augments")
     run: str = _text("")

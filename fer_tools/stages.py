@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_tools import parameters, paths
-from fer_tools.transfer import sources, topics
+from fer_tools.transfer import sources
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,12 @@ class Stage:
         return paths.ROOT / "notebooks" / f"{self.notebook}.ipynb"
 
 
+def _topics() -> Any:
+    from fer_tools.transfer import topics  # slow: it reads pictures
+
+    return topics
+
+
 STAGES = {
     "exploration": Stage("01_exploration", parameters.Exploration, ("data.",)),
     "training": Stage("02_training", parameters.Training, ("model.", "training."), resumes=True),
@@ -86,8 +92,8 @@ STAGES = {
         optional_by="source",
         resumes=True,
         files=lambda chosen: {"source": sources.path(chosen.source)},
-        digest=lambda chosen: topics.digest(chosen.data),
-        remarks=lambda chosen: topics.read(chosen).remarks,
+        digest=lambda chosen: _topics().digest(chosen.data),
+        remarks=lambda chosen: _topics().read(chosen).remarks,
         alone=True,
         report="section8",
     ),

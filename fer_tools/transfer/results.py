@@ -90,12 +90,38 @@ def choose_decay(trainer: Trainer, blocks: int) -> dict[float, float]:
     return {condition.decay: each.val_accuracy for condition, each in trained.items()}
 
 
-def look(trainer: Trainer, plan: Plan, trained: Mapping[Condition, Trained], test: FaceDataset) -> "Outcome":
+def choose_mirror(
+    trainer: Trainer, plan: Plan, trained: Mapping[Condition, Trained], validation: FaceDataset
+) -> dict[str, Any]:
+    """Return the metrics of whether answers are means over an image and its mirror image.
+
+    They are if all networks of the four conditions together have more validation images right so.
+    """
+    groups = [trained[condition] for group in plan.four.values() for condition in group]
+    answers = [
+        [trainer.probabilities(each, validation.images, mirrored).argmax(axis=1) for each in groups]
+        for mirrored in (False, True)
+    ]
+    plain, mirrored = (float((answer == validation.labels).mean()) for answer in answers)
+    said = (
+        f"On the validation images, {mirrored:.2%} are right if an answer is the mean over an image and its"
+    )
+    said += f" mirror image, else {plain:.2%}: so it is "
+    said += f"{'that mean' if mirrored > plain else 'of the image alone'}."
+    return {"mirrored": mirrored > plain, "mirror_sentence": said}
+
+
+def look(
+    trainer: Trainer,
+    plan: Plan,
+    trained: Mapping[Condition, Trained],
+    test: FaceDataset,
+    mirrored: bool = False,
+) -> "Outcome":
     """Let every trained network answer the test images, once all of them are trained and chosen."""
-    answers = {
-        each: trainer.probabilities(left, test.images).argmax(axis=1) for each, left in trained.items()
-    }
-    return Outcome(plan, trained, {each: answer == test.labels for each, answer in answers.items()})
+    answers = {each: trainer.probabilities(left, test.images, mirrored) for each, left in trained.items()}
+    right = {each: answer.argmax(axis=1) == test.labels for each, answer in answers.items()}
+    return Outcome(plan, trained, right)
 
 
 @dataclass(frozen=True)
@@ -244,12 +270,12 @@ def _worth(table: pd.DataFrame, row: int) -> float | None:
 def about_curve(table: pd.DataFrame) -> dict[str, Any]:
     """Return the metrics of the learning curve."""
     first, last = table.iloc[0], table.iloc[-1]
-    matters = table[table["shown"] & (table["difference"] > 0)]["images"]
+    better, worse = (table[table["shown"] & (sign * table["difference"] > 0)]["images"] for sign in (1, -1))
     least = int(first["images"])
-    if len(matters):
-        said = f"Fine-tuning is better, beyond luck, with up to {int(matters.max()):,} images of each class"
-    else:
-        said = "With no number of images is fine-tuning better beyond luck"
+    found = [f"{word} with {_listed(of)}" for word, of in (("better", better), ("worse", worse)) if len(of)]
+    said = "With no number of images is fine-tuning better or worse beyond luck"
+    if found:
+        said = f"Beyond luck, fine-tuning is {', and '.join(found)} images of each class"
     worth = first["worth"]
     if worth is not None and not math.isnan(worth):
         value = f"worth {worth:+,.0f} images of each class to one trained from random"
@@ -262,7 +288,11 @@ def about_curve(table: pd.DataFrame) -> dict[str, Any]:
     sentence = f"{said}. With {least:,} of each class, what was learnt from faces is {value}."
     found = {"curve.least": least, "curve.most": int(last["images"]), "curve.sentence": sentence}
     found["curve.worth"] = None if worth is None or math.isnan(worth) else float(worth)
-    return found | {"curve.matters": int(matters.max()) if len(matters) else 0}
+    return found | {"curve.matters": int(better.max()) if len(better) else 0}
+
+
+def _listed(images: pd.Series) -> str:
+    return ", ".join(f"{n:,}" for n in images)
 
 
 def layers(outcome: Outcome) -> pd.DataFrame:

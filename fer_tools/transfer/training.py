@@ -19,7 +19,7 @@ from fer_lib.files import MEGABYTE, UsageError, atomic_path
 from fer_tools.progress import Progress
 
 LEAST_STEPS = 10  # an epoch of few images counts as so many: they are seen more often
-HEAD_EPOCHS, HEAD_RATE = 60, 1e-2  # of a new head on frozen features
+HEAD_EPOCHS, HEAD_RATE = 30, 1e-2  # of a new head on frozen features
 VALIDATED = 10  # times in a training
 STATISTICS = 512  # images from which the statistics of batch normalisation are taken
 LARGEST = 16 * MEGABYTE  # of what is kept of a training
@@ -210,10 +210,14 @@ class Trainer:
         self.model.layers[-1].set_weights([kernel, bias - mean @ kernel])
         return Trained(self.model.get_weights(), history)
 
-    def probabilities(self, trained: Trained, images: np.ndarray) -> np.ndarray:
-        """Return what a trained network says of images (n, 48, 48): (n, 2)."""
+    def probabilities(self, trained: Trained, images: np.ndarray, mirrored: bool = False) -> np.ndarray:
+        """Return what a trained network says of images (n, 48, 48): (n, 2).
+
+        With `mirrored` it is the mean of what it says of an image and of its mirror image.
+        """
         self.model.set_weights(trained.weights)
-        return predict(self.model, network_input(images, self.size))
+        said = predict(self.model, network_input(images, self.size))
+        return (said + self.probabilities(trained, images[:, :, ::-1])) / 2 if mirrored else said
 
 
 def _kept(path: Path) -> Trained:
