@@ -44,8 +44,9 @@ def far_transfer(curves: pd.DataFrame, found: Mapping[str, Any], topic: str) -> 
     left.yaxis.set_major_formatter(style.percent)
     left.set(xlabel="share of the training", ylabel="validation accuracy")
     left.legend(frameon=False, fontsize=8, loc="lower right")
-    right.set_xticks(range(4), [words.replace(" ", "\n", 1) for words, *_ in FOUR.values()], fontsize=7)
+    right.set_xticks(range(4), [words.replace(" ", "\n") for words, *_ in FOUR.values()], fontsize=7)
     right.set(xlim=(-0.6, 3.6))
+    right.margins(y=0.1)
     right.set_title("test accuracy, mean of seeds", loc="left")
     figure.suptitle(f"Far Transfer from Facial Recognition to {topic}")
     return figure

@@ -176,9 +176,7 @@ def facts(trainer: Trainer, plan: Plan, decays: Mapping[float, float]) -> dict[s
     network = models.check_limit(trainer.model)
     tried = ", ".join(f"{accuracy:.1%} with {decay:g}" for decay, accuracy in decays.items())
     said = (
-        "all blocks keep the same rate"
-        if plan.decay == 1
-        else f"the rate is multiplied by {plan.decay:g} a block"
+        f"the rate is multiplied by {plan.decay:g} a block" if plan.decay < 1 else "all blocks keep one rate"
     )
     found = {"blocks": plan.blocks, "decay": plan.decay, "epochs": trainer.epochs, "repeats": plan.repeats}
     found |= {"trainings": len(plan.conditions), "parameters": network.count_params()}
@@ -215,9 +213,8 @@ def verdict(outcome: Outcome, pair: str) -> dict[str, Any]:
     (first, *_), (second, *_) = (FOUR[name] for name in PAIRS[pair])
     means = f"{outcome.shares(a).mean():.1%} against {outcome.shares(b).mean():.1%}"
     interval = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
-    facts = (
-        f"{means}, {100 * difference.mean:+.1f} points ({interval} over images, seeds {_signed(difference)})"
-    )
+    facts = f"{means}, {100 * difference.mean:+.1f} points"
+    facts += f" ({interval} over images; by seed {_signed(difference)})"
     what = "helps" if difference.mean > 0 else "harms"
     said = f"What was learnt from faces {what}" if difference.shown else "No effect of the faces is shown"
     found = {
