@@ -175,7 +175,7 @@ def fit(
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             nonlocal clock
             row = {"epoch": epoch + 1} | _loss_and_accuracy(logs)
-            with _averaged_weights(model):
+            with averaged_weights(model):
                 statistics.renew()
                 validated = model.evaluate(*validation, batch_size=batch_size, verbose=0, return_dict=True)
                 row |= {f"val_{name}": value for name, value in _loss_and_accuracy(validated).items()}
@@ -208,7 +208,7 @@ def _loss_and_accuracy(logs: dict[str, Any]) -> dict[str, float]:
 
 
 @contextmanager
-def _averaged_weights(model: Any) -> Iterator[None]:
+def averaged_weights(model: Any) -> Iterator[None]:
     """Put the optimizer's moving average of the weights in place of the weights for a while."""
     if not model.optimizer.use_ema:
         yield

@@ -10,7 +10,7 @@ from fer_lib.files import UsageError
 from fer_tools.kinds import NotAllowed
 from fer_tools.parameters import PRESETS
 from fer_tools.run import source_code
-from fer_tools.stages import STAGES
+from fer_tools.stages import STAGES, consisting
 
 ADDED = "# Parameters\n"  # how the cell begins in which papermill sets what it was given
 
@@ -27,8 +27,8 @@ def names(stage: str | None = None) -> list[str]:
 
 
 def optional() -> list[str]:
-    """Return the names of the parameters that ask for stages which not every run has."""
-    return [kind.optional_by for kind in STAGES.values() if kind.optional_by]
+    """Return the names of the parameters that ask for stages which a run may have beside the others."""
+    return [kind.optional_by for kind in STAGES.values() if kind.optional_by and not kind.alone]
 
 
 def collect(stage: str, values: Mapping[str, Any]) -> Any:
@@ -165,11 +165,11 @@ def resolve(preset: str, given: dict[str, Any]) -> dict[str, dict[str, Any]]:
         raise UsageError(f"preset {preset!r}: unknown; choose one of {', '.join(PRESETS)}")
     values = PRESETS[preset]() | given
     check_names(values, [name for name in names() if name != "run"])
+    asked = [stage for stage, kind in STAGES.items() if values.get(kind.optional_by)]
     resolved = {}
-    for stage, kind in STAGES.items():
-        if not kind.optional_by or values.get(kind.optional_by):
-            own = {name: value for name, value in values.items() if name in kinds(stage)}
-            resolved[stage] = plain(build(stage, own))
+    for stage in consisting(dict.fromkeys(asked)):
+        own = {name: value for name, value in values.items() if name in kinds(stage)}
+        resolved[stage] = plain(build(stage, own))
     return resolved
 
 

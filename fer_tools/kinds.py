@@ -77,10 +77,14 @@ class Text:
 class Classes:
     """Two or more different names of classes; whether the data have them is seen when these are opened."""
 
+    optional: bool = False  # none at all are allowed
+
     def check(self, value: Any) -> tuple[str, ...]:
         """Return the names as a tuple."""
         if not isinstance(value, list | tuple):
             raise NotAllowed("a list of names of classes")
+        if self.optional and not value:
+            return ()
         try:
             return check_classes(value)
         except UsageError as error:
@@ -88,4 +92,4 @@ class Classes:
 
     def parse(self, text: str) -> list[str]:
         """Read names separated by commas."""
-        return [name.strip() for name in text.split(",")]
+        return [name.strip() for name in text.split(",")] if text or not self.optional else []

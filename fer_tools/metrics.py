@@ -122,12 +122,36 @@ KINDS = {
     "game.tested": TEXT,
     "game.*sentence": TEXT,
     "game.*": COUNT,
+    "transfer.images.*": COUNT,
+    "transfer.*_sentence": TEXT,
+    "transfer.*.sentence": TEXT,
+    "transfer.mirrored": FLAG,
+    "transfer.blocks": COUNT,
+    "transfer.decay": SHARE,
+    "transfer.epochs": EPOCH,
+    "transfer.repeats": COUNT,
+    "transfer.trainings": COUNT,
+    "transfer.parameters": COUNT,
+    "transfer.trainable_*": COUNT,
+    "transfer.*accuracy*": SHARE,
+    "transfer.*.spread": SHARE,
+    "transfer.*.lowest": SHARE,
+    "transfer.*.highest": SHARE,
+    "transfer.*.difference*": Number(-1, 1, "a difference of shares"),
+    "transfer.*.only_*": COUNT,
+    "transfer.*.p_value": SHARE,
+    "transfer.*.shown": FLAG,
+    "transfer.curve.worth": Number(-LARGEST, LARGEST, "a number of images", optional=True),
+    "transfer.curve.*": COUNT,
+    "transfer.layers.*": COUNT,
+    "transfer.*": TEXT,
 }
 # Without these no list, comparison or report of runs can do.
 REQUIRED = {
     "training": ("training.samples", "model.parameters"),
     "overfitting": ("overfitting.best_epoch",),
     "evaluation": ("test.accuracy",),
+    "transfer": ("transfer.tuned.sentence",),
 }
 
 

@@ -125,6 +125,34 @@ class Game:
     run: str = _text("")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """Notebook 07; a run of its own, of no other stage."""
+
+    source: str = _text("optimized_model", pattern=bool, what='"optimized_model", a run or a .keras file')
+    data: str = _text("digits", pattern=bool, what='"digits", or a folder or zip of two classes')
+    # The two of several that the data have; empty: those that there are.
+    classes: tuple[str, ...] = field(default=(), metadata={"kind": Classes(optional=True)})
+    topic: str = _text("")  # in the title of the plot; empty: the classes
+    validation_share: float = _number(0.2, 0.01, 0.9, "share of the training side kept for validation")
+    repeats: int = _number(3, 1, 100, "seeds of each condition, from `seed` on")
+    epochs: int = _number(0, 0, 10_000, "passes over all training images; 0: as many as the topic takes")
+    batch_size: int = _number(32, 1, 100_000, "images per step")
+    learning_rate: float = _number(2e-3, 1e-8, 10, "of AdamW, at the beginning of a cosine")
+    weight_decay: float = _number(2e-2, 0, 1, "above 0 Adam is AdamW")
+    label_smoothing: float = _number(0.1, 0, 0.5, "share of the target spread over all classes")
+    weight_average: float = _number(0.99, 0, 0.99999, "momentum of the mean of the weights; 0: none")
+    augmentation_strength: float = _number(0.8, 0, 1, "of `augmentation.RandomPhotograph`")
+    dropout: float = _number(0.2, 0, 0.95, "share of units dropped before the head")
+    seed: int = _number(0, 0, 2**31 - 1, "draws the split, initialises weights, shuffles, augments")
+    run: str = _text("")
+
+    @property
+    def label(self) -> str:
+        """Beginning of the name of a run with these parameters."""
+        return "transfer"
+
+
 def section5() -> dict[str, Any]:
     """Train the assignment's network with the assignment's settings.
 
@@ -188,6 +216,14 @@ def section6() -> dict[str, Any]:
     }
 
 
+def section8() -> dict[str, Any]:
+    """See whether what was learnt from faces helps with another topic, of two classes.
+
+    Command: `fer run --preset section8`, for photographs with `--data path/to/cats_vs_dogs`.
+    """
+    return {"source": "optimized_model"}
+
+
 def smoke() -> dict[str, Any]:
     """See that everything works: 300 images, 3 epochs, a result that means nothing.
 
@@ -196,4 +232,10 @@ def smoke() -> dict[str, Any]:
     return {"train_samples": 300, "epochs": 3, "batch_size": 32, "window": 3, "patience": 2}
 
 
-PRESETS = {"section5": section5, "section6": section6, "sim2real": sim2real, "smoke": smoke}
+PRESETS = {
+    "section5": section5,
+    "section6": section6,
+    "section8": section8,
+    "sim2real": sim2real,
+    "smoke": smoke,
+}

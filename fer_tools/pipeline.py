@@ -50,15 +50,14 @@ def start(preset: str, given: dict[str, Any], reuse: bool = False, drawn: bool =
     UsageError
         At a parameter that is not allowed, or data that cannot work, before anything is written.
     """
-    from fer_tools import data_check
-
     resolved, threads = checking.resolve(preset, given), _threads()
     check_data(resolved, drawn)
-    for line in data_check.remarks(checking.build("training", resolved["training"])) if drawn else ():
+    for line in _remarks(resolved) if drawn else ():
         say(f"data: {line}")
     if reuse and (run := find.of_parameters(resolved)):
         return run
-    run = find.create(checking.build("training", resolved["training"]).label)
+    named = "training" if "training" in resolved else next(iter(resolved))
+    run = find.create(checking.build(named, resolved[named]).label)
     run.update(parameters=resolved, threads=threads)
     return run
 
@@ -87,6 +86,16 @@ def add(run: Run, given: dict[str, Any]) -> None:
     run.update(parameters=run.document["parameters"] | added)
 
 
+def _remarks(resolved: dict[str, Any]) -> Iterator[str]:
+    from fer_tools import data_check
+
+    for stage, values in resolved.items():
+        if stage == "training":
+            yield from data_check.remarks(checking.build(stage, values))
+        elif remarks := STAGES[stage].remarks:
+            yield from remarks(checking.build(stage, values))
+
+
 def check_data(resolved: dict[str, Any], drawn: bool = True) -> None:
     """Refuse parameters whose data, or notebooks and other files of a stage, cannot be found or cannot work.
 
@@ -101,15 +110,17 @@ def check_data(resolved: dict[str, Any], drawn: bool = True) -> None:
 
     for stage in resolved:
         provenance.code_digest(stage)  # its notebook can be executed
-    data_check.check(checking.build("training", resolved["training"]), drawn)
     for stage, values in resolved.items():
+        chosen = checking.build(stage, values)
+        if stage == "training":
+            data_check.check(chosen, drawn)
         if files := STAGES[stage].files:
-            files(checking.build(stage, values))
+            files(chosen)
 
 
 def absolute(data: str) -> str:
     """Make a path independent of the folder in which it was typed; names such as "bundled" stay."""
-    named = data in ("bundled", "fer2013")  # though a folder may have that name, too
+    named = data in ("bundled", "fer2013", "digits")  # though a folder may have that name, too
     path = os.path.expanduser(data)
     return str(Path(path).resolve()) if not named and os.path.exists(path) else data
 

@@ -12,11 +12,11 @@ from PIL import Image
 from fer_lib.data.faces import check_classes
 from fer_lib.data.picture import MAX_BYTES, SIDE, decode_picture, to_face
 from fer_lib.files import UsageError, atomic_path, read_regular, sha256_of_file
-from fer_lib.predict import MOST_CLASSES, PART, Predictor
 from fer_tools import paths, pretrained
 from fer_tools.face_finder import find as finder
 from fer_tools.model_files import loading
 from fer_tools.model_files.inspection import LARGEST_FILE
+from fer_tools.predictor import MOST_CLASSES, PART, Predictor
 from fer_tools.run import find
 from fer_tools.run.run import Run
 

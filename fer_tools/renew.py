@@ -101,6 +101,7 @@ def renew_references() -> None:
     import papermill
 
     values = checking.resolve("smoke", {"study": "example", "trace": paths.EXAMPLE})
+    values |= checking.resolve("smoke", {"source": pretrained.NAME, "repeats": 1, "epochs": 1})
     for stage in STAGES:
         provenance.code_digest(stage)  # its notebook can be executed
     study = "example_study"

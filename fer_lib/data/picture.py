@@ -27,15 +27,19 @@ ORIENTATION = 0x0112  # tag of EXIF: how the camera was held
 DEPTHS = {8: (0, 255), 12: (1024, 4095), 16: (16384, 65535)}
 
 
-def decode_image(content: bytes, where: str) -> tuple[np.ndarray, str]:
+def decode_image(content: bytes, where: str, square: bool = False) -> tuple[np.ndarray, str]:
     """Decode one image of a face; see `decode_picture`, and `to_face`, which brings it to 48x48 grey.
+
+    With `square`, the largest square in its middle is taken, so that the aspect is kept: half of what is too
+    much is cut off at either end.
 
     Returns
     -------
     (48, 48) uint8, and what the file holds.
     """
     picture, said = decode_picture(content, where)
-    return to_face(picture)[0], said
+    x, y = ((side - min(picture.size)) / 2 for side in picture.size)
+    return to_face(picture, (x, y, picture.width - x, picture.height - y) if square else None)[0], said
 
 
 def decode_picture(content: bytes, where: str) -> tuple[Image.Image, str]:

@@ -17,7 +17,7 @@ PLAIN = "plain_150"  # the network of the plain way, `plain_network`
 PLAIN_SIZE = 150
 COMPARED = ("train", "evaluate", "predict")
 PREDICTIONS = {  # of one face
-    "predict": "fer_lib.predict.Predictor",
+    "predict": "fer_tools.predictor.Predictor",
     "model_call": "model(x)",
     "model_predict": "model.predict(x)",
 }
@@ -83,8 +83,8 @@ def _ours(name: str, size: Size, folder: Path) -> Work:
     from fer_lib import checkpoints, training
     from fer_lib.batch_norm import BatchNormStatistics
     from fer_lib.data import picture
-    from fer_lib.predict import Predictor
     from fer_tools.model_files import loading
+    from fer_tools.predictor import Predictor
 
     with np.load(folder / "faces.npz") as faces:
         images, labels, classes = faces["images"], faces["labels"], int(faces["classes"])

@@ -42,12 +42,20 @@ def build_report(run: Any) -> None:
     for edge in strays(run):
         if edge.state != "ok":
             raise UsageError(f"{run.name}: {edge.reason}; undo that first (`fer check {run.name}`)")
-    built = build.build(run.path)
+    built = build.build(run.path, build.source_of(run))
     print(f"HTML    {_shown(built['html'])}")
     print(f"PDF     {_shown(built['pdf'])}")
     print(f"LaTeX   {_shown(built['tex'])}")
-    print(f"model   {_shown(run.model_path)}")
-    print(f"test accuracy {run.metric('test.accuracy'):.1%}")
+    if run.model_path.is_file():
+        print(f"model   {_shown(run.model_path)}")
+    print(outcome(run))
+
+
+def outcome(run: Any) -> str:
+    """Say in a line what came out of a finished run."""
+    if "evaluation" in run.stages:
+        return f"test accuracy {run.metric('test.accuracy'):.1%}"
+    return str(run.metric("transfer.tuned.sentence")).removesuffix(".")
 
 
 def _shown(path: Path) -> str:

@@ -7,7 +7,7 @@ them: -p study=NAME, -p trace=FILE. With --resume they are added to a run that i
 from typing import Any
 
 from fer_lib.files import UsageError
-from fer_tools.commands.report import build_report
+from fer_tools.commands.report import build_report, outcome
 
 
 def arguments(parser: Any) -> None:
@@ -16,7 +16,8 @@ def arguments(parser: Any) -> None:
 
     parser.add_argument("--preset", help=f"a set of parameters: {', '.join(PRESETS)}; section5, if not given")
     parser.add_argument(
-        "--data", help='"bundled" (default), "fer2013", or a path to a folder, CSV or archive.zip'
+        "--data",
+        help='"bundled" (default), "fer2013", "digits" (section8), or a path: folder, CSV or archive.zip',
     )
     parser.add_argument(
         "-p", dest="given", metavar="NAME=VALUE", action="append", default=[], help="set a parameter"
@@ -52,7 +53,8 @@ def action(options: Any) -> None:
     else:
         if options.data is not None:
             given["data"] = options.data
-        given |= {name: pipeline.absolute(given[name]) for name in ("data", "test_data") if name in given}
+        places = ("data", "test_data", "source")
+        given |= {name: pipeline.absolute(given[name]) for name in places if name in given}
         run = pipeline.start(options.preset or "section5", given, options.reuse)
     run.require_whole()
     print(run.path)
@@ -60,5 +62,4 @@ def action(options: Any) -> None:
     if options.report:
         build_report(run)
     else:
-        accuracy = run.metric("test.accuracy")
-        print(f"test accuracy {accuracy:.1%}; `fer report {run.name}` builds the report")
+        print(f"{outcome(run)}; `fer report {run.name}` builds the report")

@@ -26,6 +26,7 @@ from fer_tools.report import numbers, values
 from fer_tools.run.edges import Edge
 from fer_tools.run.run import Run
 from fer_tools.run.tree import LARGEST_FILE
+from fer_tools.stages import STAGES
 
 SOURCE = ROOT / "report" / "report.md"
 FORMATS = ("html", "pdf", "tex")
@@ -82,6 +83,12 @@ def build(run_dir: str | Path, source: str | Path = SOURCE) -> dict[str, Path]:
     return paths
 
 
+def source_of(run: Run) -> Path:
+    """Return the text that quotes a run, which depends on its stages."""
+    others = (STAGES[stage].report for stage in run.stages if STAGES[stage].alone)
+    return SOURCE.with_stem(next(others, SOURCE.stem))
+
+
 def edges(run: Run) -> Iterator[Edge]:
     """Compare the report of a run with what it was built from, and its files with what was written.
 
@@ -112,7 +119,7 @@ def edges(run: Run) -> Iterator[Edge]:
         return
     same, reason = False, "the report was built from different files"
     try:
-        same = _digest(run.path, SOURCE, values.read(run.path)) == inputs
+        same = _digest(run.path, source_of(run), values.read(run.path)) == inputs
     except UsageError as error:
         reason = str(error)
     yield Edge.judge(same, "report", source, "stale", reason)

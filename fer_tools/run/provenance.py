@@ -33,6 +33,8 @@ def inputs(run: Run, stage: str) -> dict[str, Any]:
     }
     if kind.reads_data:
         found["data"] = data_digests(run, stage)
+    if kind.digest:
+        found["data"] = kind.digest(run.parameters(stage))
     if kind.files:
         files = kind.files(run.parameters(stage))
         found |= {name: sha256_of_file(path, LARGEST_FILE) for name, path in files.items()}

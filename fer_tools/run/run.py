@@ -16,7 +16,7 @@ from fer_lib.files import UsageError, sha256_of_file
 from fer_tools import checking, metrics
 from fer_tools.json_files import read_json, sha256_of_json, write_json
 from fer_tools.run import document, tree
-from fer_tools.stages import STAGES
+from fer_tools.stages import STAGES, consisting
 
 MODEL = "model.keras"  # key of the chosen model, whatever its file is called
 
@@ -98,8 +98,7 @@ class Run:
     @property
     def stages(self) -> list[str]:
         """Names of the stages that this run consists of, in order."""
-        given = self.document["parameters"]
-        return [name for name, stage in STAGES.items() if not stage.optional_by or name in given]
+        return consisting(self.document["parameters"])
 
     @property
     def finished(self) -> list[str]:

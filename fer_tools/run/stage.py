@@ -142,11 +142,11 @@ def begin(stage: str, chosen: Any) -> OpenStage:
         for path in (opened.path / "checkpoints").glob("*"):
             if path.is_file():
                 path.unlink()
-    kept = {key: value for key, value in opened.metrics.items() if not key.startswith(kind.prefixes)}
-    write_json(opened.path / "metrics.json", kept)
-    spent, state = 0.0, opened.path / "checkpoints" / "state.npz"
-    if kind.resumes and state.exists():  # an interrupted training goes on; what it took so far counts
-        spent = before.get("spent", 0.0) + max(state.stat().st_mtime - before.get("begun", find.LATEST), 0.0)
+    others = {key: value for key, value in opened.metrics.items() if not key.startswith(kind.prefixes)}
+    write_json(opened.path / "metrics.json", others)
+    spent, kept = 0.0, [path.stat().st_mtime for path in _states(opened)]
+    if kind.resumes and kept:  # an interrupted training goes on; what it took so far counts
+        spent = before.get("spent", 0.0) + max(max(kept) - before.get("begun", find.LATEST), 0.0)
     replaces = sorted(before.get("outputs", before.get("replaces", [])))
     place = {"git": provenance.git_state(), "machine": machine.describe()}
     running = {"status": "running", "inputs": inputs, "replaces": replaces}
@@ -165,7 +165,13 @@ def keep_notebook(run: Run, stage: str) -> None:
 
 def forget_state(run: Run) -> None:
     """Remove the state from which an interrupted training goes on: a finished one begins afresh."""
-    (run.path / "checkpoints" / "state.npz").unlink(missing_ok=True)
+    for path in _states(run):
+        path.unlink(missing_ok=True)
+
+
+def _states(run: Run) -> list[Path]:
+    """Return the files from which an interrupted stage goes on."""
+    return list((run.path / "checkpoints").glob("[!.]*.npz"))
 
 
 def _plain(key: str, value: Any) -> Any:

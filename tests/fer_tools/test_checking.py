@@ -267,8 +267,8 @@ def test_resolve_lets_the_given_win_over_the_preset_and_that_over_the_default():
 @pytest.mark.parametrize(
     ("preset", "given", "said"),
     [
-        ("section9", {}, "section5, section6, sim2real, smoke"),
-        ("", {}, "section5, section6, sim2real, smoke"),
+        ("section9", {}, "section5, section6, section8, sim2real, smoke"),
+        ("", {}, "section5, section6, section8, sim2real, smoke"),
         ("smoke", {"epoch": 1}, "valid names"),
         ("smoke", {"run": "x"}, "valid names"),
         ("smoke", {"epochs": "1"}, "a whole number"),
@@ -338,7 +338,8 @@ def test_allowed_values_survive_the_command_line(data, stage):
     values = {name: value for name, (value, _) in drawn.items()}
     assume(not values.get("warm_up") or values.get("schedule") == "cosine")
     assert checking.parse([f"{name}={text}" for name, (_, text) in drawn.items()]) == values
-    given = {"study": "any"} if stage == "optimisation" else {}
+    by = STAGES[stage].optional_by
+    given = {by: "any"} if by else {}
     resolved = checking.resolve("section5", given | values).get(stage, {"study": ""})
     assert {name: resolved[name] for name in values} == values
 

@@ -8,6 +8,7 @@ says here, too, what it is.
 import hashlib
 import json
 import math
+import re
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -474,3 +475,141 @@ def test_every_number_comes_out_again(run, section):
 
 def test_no_section_is_unknown(run):
     assert {key.partition(".")[0] for key in run.metrics} == set(SECTIONS)
+
+
+# -- another topic: a run of its own -------------------------------------------------------------------------
+
+CONDITIONS = {
+    "frozen_transfer": "frozen transfer",
+    "frozen_random": "frozen random",
+    "tuned_transfer": "fine-tuned transfer",
+    "tuned_random": "trained from random",
+}
+
+
+@pytest.fixture(scope="module")
+def transferred(tmp_path_factory, make_face_folder) -> Finished:
+    """Make a run of Section 8 over made-up cats and dogs, with two seeds."""
+    folder = tmp_path_factory.mktemp("transferred")
+    data = make_face_folder(folder / "pets", {"cat": 45, "dog": 45})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FER_RESULTS", str(folder / "results"))
+        patch.setenv("FER_CACHE", str(folder / "cache"))
+        made = pipeline.start("section8", {"data": str(data), "epochs": 1, "repeats": 2})
+        pipeline.execute(made)
+    return Finished(made.path, data)
+
+
+def transfer_metrics(run: Finished) -> dict[str, Any]:
+    """What the tables of right answers and of trainings say, by statsmodels and pandas."""
+    import keras
+    from statsmodels.stats.contingency_tables import mcnemar
+    from statsmodels.stats.proportion import proportion_confint
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    from fer_lib.models import optimized_model
+
+    right, trained = (
+        pd.read_csv(run.path / "tables" / f"{name}.csv") for name in ("predictions", "trainings")
+    )
+    n = {
+        part: len(list((run.data / part / name).iterdir())) for part in ("train", "test") for name in ("cat",)
+    }
+    counts = {"train": n["train"] - n["train"] // 5, "validation": n["train"] // 5, "test": n["test"]}
+    assert right["label"].value_counts().to_dict() == {"cat": counts["test"], "dog": counts["test"]}
+    found: dict[str, Any] = {"topic": "Cat and Dog", "classes": "cat and dog", "source": "optimized_model"}
+    found |= {"data": str(run.data), "remarks": "nothing", "images.total": 2 * sum(counts.values())}
+    for part, count in counts.items():
+        found |= {f"images.{part}.cat": count, f"images.{part}.dog": count, f"images.{part}.total": 2 * count}
+
+    shipped = keras.models.load_model(Path(optimized_model.__file__).with_suffix(".keras"), compile=False)
+    head = shipped.layers[-1].count_params() * 2 // 3  # of two classes instead of three
+    trainable = sum(math.prod(weight.shape) for weight in shipped.trainable_weights)
+    found |= {"parameters": shipped.count_params() - head // 2, "trainable_tuned": trainable - head // 2}
+    decay = float(trained["decay"].min())
+    found |= {"trainable_frozen": head, "blocks": 4, "epochs": 1, "repeats": 2, "trainings": len(trained)}
+    sentence = run.metrics["transfer.decay_sentence"]
+    tried = re.fullmatch(r"On the validation images, (.*)% with 1, (.*)% with 0.5: (.*)\.", sentence)
+    assert (decay == 1) == (float(tried[1]) >= float(tried[2])) and decay in (1, 0.5)
+    assert tried[3] == ("all blocks keep one rate" if decay == 1 else "the rate is multiplied by 0.5 a block")
+    found |= {"decay": decay, "decay_sentence": sentence}
+    sentence = run.metrics["transfer.mirror_sentence"]
+    tried = re.fullmatch(r"On .*, (.*)% are right if .* else (.*)%: so it is (.*)\.", sentence)
+    mirrored = float(tried[1]) > float(tried[2])
+    assert tried[3] == ("that mean" if mirrored else "of the image alone")
+    assert float(tried[2]) / 100 == pytest.approx(_of_four(trained)["val_accuracy"].mean(), abs=5e-5)
+    found |= {"mirrored": mirrored, "mirror_sentence": sentence}
+
+    shares = {name: right[[f"{name} 0", f"{name} 1"]].mean() for name in CONDITIONS}
+    for name, share in shares.items():
+        low, high = proportion_confint(share.mean() * len(right), len(right), method="wilson")
+        own = trained[
+            (trained["frozen"] == name.startswith("frozen")) & (trained["images of each class"] == "all")
+        ]
+        own = own[own["blocks"] == 4 * name.endswith("transfer")]
+        assert own["test_accuracy"].tolist() == pytest.approx(share.tolist())
+        values = {"accuracy": share.mean(), "accuracy_low": low, "accuracy_high": high, "spread": share.std()}
+        values |= {"lowest": share.min(), "highest": share.max(), "val_accuracy": own["val_accuracy"].mean()}
+        found |= {f"{name}.{key}": value for key, value in values.items()}
+    chosen = max(CONDITIONS, key=lambda name: found[f"{name}.val_accuracy"])
+    found |= {"chosen": CONDITIONS[chosen], "chosen_accuracy": found[f"{chosen}.accuracy"]}
+
+    for pair in ("tuned", "frozen"):
+        a, b = (right[[f"{pair}_{end} 0", f"{pair}_{end} 1"]] for end in ("transfer", "random"))
+        by_seed = a.mean().to_numpy() - b.mean().to_numpy()
+        low, high = DescrStatsW(a.mean(axis=1) - b.mean(axis=1)).zconfint_mean()
+        table = pd.crosstab(a.iloc[:, 0], b.iloc[:, 0]).reindex(index=[0, 1], columns=[0, 1], fill_value=0)
+        only_a, only_b, p = table.loc[1, 0], table.loc[0, 1], mcnemar(table, exact=True).pvalue
+        difference, names = by_seed.mean(), [CONDITIONS[f"{pair}_{end}"] for end in ("transfer", "random")]
+        shown = low * high > 0 and bool((np.sign(by_seed) == np.sign(difference)).all())
+        said = f"What was learnt from faces {'helps' if difference > 0 else 'harms'}"
+        said = said if shown else "No effect of the faces is shown"
+        facts = f"{a.mean().mean():.1%} against {b.mean().mean():.1%}, {100 * difference:+.1f} points"
+        facts += f" ({100 * low:+.1f} to {100 * high:+.1f} over images; by seed "
+        facts += ", ".join(f"{100 * value:+.1f}" for value in by_seed) + ")"
+        values = {"difference": difference, "difference_low": low, "difference_high": high, "shown": shown}
+        values |= {"only_transfer": only_a, "only_random": only_b, "p_value": p}
+        values["sentence"] = f"{said}: {names[0]} and {names[1]}, {facts}."
+        values["mcnemar_sentence"] = run.metrics[f"transfer.{pair}.mcnemar_sentence"]
+        counted = f"alone is right on {only_a} of {len(right)} images, {names[1]} alone on {only_b} (exact"
+        assert counted in values["mcnemar_sentence"]
+        found |= {f"{pair}.{key}": value for key, value in values.items()}
+    return found | _curve_metrics(run, trained)
+
+
+def _of_four(trained: pd.DataFrame) -> pd.DataFrame:
+    return trained[(trained["images of each class"] == "all") & trained["blocks"].isin((0, 4))]
+
+
+def _curve_metrics(run: Finished, trained: pd.DataFrame) -> dict[str, Any]:
+    tuned = trained[~trained["frozen"]]
+    means = tuned.groupby(["images of each class", "blocks"])["test_accuracy"].mean()
+    (few, most), table = (25, 36), pd.read_csv(run.path / "tables" / "learning_curve.csv")
+    assert table["images"].tolist() == [few, most]
+    for row, size in zip(table.itertuples(), ("25", "all"), strict=True):
+        assert (row.transfer, row.random) == pytest.approx((means[size, 4], means[size, 0]))
+    low, high, aim = means["25", 0], max(means["25", 0], means["all", 0]), means["25", 4]
+    worth = None
+    if low <= aim <= high:
+        worth = round(few * (most / few) ** ((aim - low) / (high - low)) - few, 1) if high > low else 0.0
+    matters = table[table["shown"] & (table["difference"] > 0)]["images"]
+    best = int(np.argmax([means["25", count] for count in range(5)]))
+    found = {"curve.least": few, "curve.most": most, "curve.worth": worth}
+    found |= {"curve.matters": int(matters.max()) if len(matters) else 0}
+    found |= {"layers.best": best, "layers.images": few}
+    for key, said in (("curve", f"With {few} of each class"), ("layers", f"{best} of 4 blocks taken over")):
+        found[f"{key}.sentence"] = run.metrics[f"transfer.{key}.sentence"]
+        assert said in found[f"{key}.sentence"]
+    return found
+
+
+def test_every_number_of_another_topic_comes_out_again(transferred):
+    pytest.importorskip("sklearn"), pytest.importorskip("statsmodels")
+    expected = transfer_metrics(transferred)
+    found = {key.removeprefix("transfer."): value for key, value in transferred.metrics.items()}
+    assert set(found) == set(expected), "a metric that this file does not know, or one that is gone"
+    for key, value in expected.items():
+        if isinstance(value, str | bool | None):
+            assert found[key] == value, key
+        else:
+            assert found[key] == pytest.approx(value, rel=2e-5, abs=2e-6), key

@@ -17,7 +17,11 @@ from fer_tools.run.run import Run
 from fer_tools.run.stage import KEEPS_NOTEBOOK, begin, keep_notebook
 from fer_tools.stages import REQUIRED, STAGES
 
-OPTIONAL = tuple(name for name in STAGES if name not in REQUIRED)
+OPTIONAL = {
+    "optimisation": {"study": "example"},
+    "game": {"trace": "example"},
+    "transfer": {"source": "optimized_model"},
+}
 
 
 @pytest.fixture
@@ -197,6 +201,10 @@ def test_notebooks_show_the_newest_full_run(checkout, full, capsys):
     assert excerpt.model_path.read_bytes() == full.model_path.read_bytes()
 
 
+def test_every_optional_stage_is_tried():
+    assert set(OPTIONAL) == {name for name in STAGES if name not in REQUIRED}
+
+
 @pytest.mark.parametrize("stage", OPTIONAL)
 def test_an_optional_stage_is_shown_from_the_newest_run_that_has_it(
     checkout, full, tmp_path, monkeypatch, stage
@@ -208,7 +216,7 @@ def test_an_optional_stage_is_shown_from_the_newest_run_that_has_it(
     )
     for text in ("an older study", "a study"):
         run = full if STAGES[stage].reads else find.create("study")
-        chosen = {STAGES[stage].optional_by: "example", "run": str(run.path)}
+        chosen = OPTIONAL[stage] | {"run": str(run.path)}
         begin(stage, checking.build(stage, chosen)).finish()
         keep_executed(run, stage, text)
     assert renew.main(["notebooks"]) == 0

@@ -9,7 +9,7 @@ import pytest
 from fer_lib import models
 from fer_lib.data import picture
 from fer_lib.files import UsageError
-from fer_lib.predict import Predictor
+from fer_tools.predictor import Predictor
 
 
 @pytest.fixture(scope="module")
