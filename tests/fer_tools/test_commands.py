@@ -179,7 +179,7 @@ def refused(capsys: pytest.CaptureFixture[str], results: Path, *arguments: str |
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--preset", "section9"], "section5, section6, sim2real, smoke"),
+        (["--preset", "section9"], "section5, section6, section8, sim2real, smoke"),
         (["--preset", "smoke", "-p", "model=resnet"], "basic_model"),
         (["-p", "model=\"); import os; os.system('touch owned')"], "basic_model"),
         (["-p", "epoch=3"], "epochs"),
