@@ -159,7 +159,8 @@ def resolve(preset: str, given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     Raises
     ------
     UsageError
-        At an unknown preset or parameter, a wrong type, or a value out of range.
+        At an unknown preset or parameter, a wrong type, a value out of range, or a parameter of a stage that
+        the run does not have.
     """
     if preset not in PRESETS:
         raise UsageError(f"preset {preset!r}: unknown; choose one of {', '.join(PRESETS)}")
@@ -170,6 +171,13 @@ def resolve(preset: str, given: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for stage in consisting(dict.fromkeys(asked)):
         own = {name: value for name, value in values.items() if name in kinds(stage)}
         resolved[stage] = plain(build(stage, own))
+    for name, value in given.items():
+        if value and not any(name in kinds(stage) for stage in resolved):
+            having = next(kind for stage, kind in STAGES.items() if name in kinds(stage))
+            raise UsageError(
+                f"parameter {name} = {value!r}: of {having.notebook} alone, which this run does not have; "
+                f"ask for it, -p {having.optional_by}=..., or leave {name} out"
+            )
     return resolved
 
 

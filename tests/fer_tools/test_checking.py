@@ -359,3 +359,14 @@ def test_the_models_to_choose_from_are_those_there_are():
     assert "basic_model" in models.names()
     with pytest.raises(UsageError, match="basic_model"):
         checking.build("training", {"model": "../runs"})
+
+
+@pytest.mark.parametrize("name", ["topic", "repeats"])
+def test_a_parameter_of_a_stage_that_a_run_does_not_have_is_refused(name):
+    """It would have no effect, and nobody would know."""
+    value = {"topic": "cats", "repeats": 5}[name]
+    with pytest.raises(UsageError, match=f"parameter {name} = .*07_transfer alone"):
+        checking.resolve("section5", {name: value})
+    assert checking.resolve("section8", {name: value})["transfer"][name] == value
+    with pytest.raises(UsageError, match="parameter dropout_layers = 1: of 02_training alone"):
+        checking.resolve("section8", {"dropout_layers": 1})
