@@ -298,9 +298,11 @@ def test_kinds_of_metrics_are_those_of_real_runs():
     of_game = played.facts(trace) | compared | recognised.sentences(table, compared)
     found |= {f"game.{key}": value for key, value in of_game.items()}  # not every run has one
     assert not [reason for key, value in found.items() if (reason := metrics.wrong(key, value))]
-    assert {key for keys in metrics.REQUIRED.values() for key in keys} <= set(found)
-    unused = [p for p in metrics.KINDS if not any(fnmatchcase(key, p) for key in found)]
-    assert not unused
+    # Those of far transfer, which is a run of its own, are looked at in test_recomputed.py.
+    required = {key for keys in metrics.REQUIRED.values() for key in keys if not key.startswith("transfer.")}
+    assert required <= set(found)
+    unused = [pattern for pattern in metrics.KINDS if not any(fnmatchcase(key, pattern) for key in found)]
+    assert not [pattern for pattern in unused if not pattern.startswith("transfer.")]
 
 
 # -- one bad run among many --------------------------------------------------------------------------------

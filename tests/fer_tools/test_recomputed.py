@@ -11,6 +11,7 @@ import math
 import re
 import shutil
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import pytest
 from PIL import Image
 
 from fer_lib.files import ROOT
-from fer_tools import pipeline
+from fer_tools import metrics, pipeline
 from fer_tools.json_files import read_json
 
 pytestmark = pytest.mark.slow
@@ -613,3 +614,11 @@ def test_every_number_of_another_topic_comes_out_again(transferred):
             assert found[key] == value, key
         else:
             assert found[key] == pytest.approx(value, rel=2e-5, abs=2e-6), key
+
+
+def test_kinds_of_metrics_are_those_of_another_topic(transferred):
+    found = transferred.metrics
+    assert not [reason for key, value in found.items() if (reason := metrics.wrong(key, value))]
+    assert set(metrics.REQUIRED["transfer"]) <= set(found)
+    patterns = [pattern for pattern in metrics.KINDS if pattern.startswith("transfer.")]
+    assert patterns and not [p for p in patterns if not any(fnmatchcase(key, p) for key in found)]
