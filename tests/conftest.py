@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from made import make_csv, make_folder
 
 from fer_lib.data.faces import DEFAULT_CLASSES
 from fer_lib.files import ROOT
+
+settings.register_profile("busy", deadline=None)  # how long an example takes depends on what else goes on
+settings.load_profile("busy")
 
 
 def pytest_sessionstart() -> None:
