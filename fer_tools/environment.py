@@ -47,9 +47,7 @@ def of_tool(home: str | Path = os.devnull) -> dict[str, str]:
     """
     from fer_lib.data import cache  # numpy, which commands import when its settings are those of here
 
-    kept = {*_MACHINE, *THREADS, *fer_lib.SETTINGS}
-    found = {name: value for name, value in os.environ.items() if name in kept or name.startswith(_OURS)}
-    found |= {name: _whole(found[name]) for name in _PLACES if found.get(name)}
+    found = _kept()
     if not found.get("FER_CACHE"):
         folder = str(cache.folder())  # somebody without a home has "~" for it
         found["FER_CACHE"] = str(Path(home) / "cache") if folder.startswith("~") else os.path.abspath(folder)
@@ -65,6 +63,17 @@ def of_tool(home: str | Path = os.devnull) -> dict[str, str]:
     if paths.in_checkout():  # the code that is running now, wherever an installation leads
         found["PYTHONPATH"] = str(ROOT)
     return found
+
+
+def _kept(*names: str, families: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the variables that every process of ours has, and those named; places are whole paths."""
+    names = {*_MACHINE, *THREADS, *fer_lib.SETTINGS, *names}
+    found = {
+        name: value
+        for name, value in os.environ.items()
+        if name in names or name.startswith(_OURS) or name.lower().startswith(families)
+    }
+    return found | {name: _whole(found[name]) for name in _PLACES if found.get(name)}
 
 
 def _whole(path: str) -> str:
@@ -94,14 +103,7 @@ def for_kernels(folder: Path) -> Iterator[None]:
 @contextmanager
 def of_commands() -> Iterator[None]:
     """Leave outside what would reach into the numbers of `fer` itself."""
-    kept = {*_MACHINE, *THREADS, *fer_lib.SETTINGS, *_TERMINAL, *_DESKTOP, "TMPDIR"}
-    found = {
-        name: value
-        for name, value in os.environ.items()
-        if name in kept or name.startswith(_OURS) or name.lower().startswith(_INTERNET)
-    }
-    found |= {name: _whole(found[name]) for name in _PLACES if found.get(name)}
-    with replaced(found):
+    with replaced(_kept(*_TERMINAL, *_DESKTOP, "TMPDIR", families=_INTERNET)):
         yield
 
 

@@ -15,7 +15,7 @@ from fer_lib.tensorflow_import import stderr_to
 from fer_tools import checking, environment, locks, paths, progress, scratch
 from fer_tools.console import say
 from fer_tools.environment import THREADS
-from fer_tools.run import find, provenance, tree
+from fer_tools.run import find, machine, provenance, tree
 from fer_tools.run.document import THREAD_COUNT
 from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import Run
@@ -132,7 +132,7 @@ def _threads() -> int:
             return THREAD_COUNT.check(THREAD_COUNT.parse(given))
         except ValueError as error:
             raise UsageError(f"{THREADS[0]} = {given!r}: expected {error}") from None
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return machine.usable_cores()
 
 
 def execute(run: Run, stages: Collection[str] = ()) -> None:

@@ -12,7 +12,7 @@ from fer_lib.files import UsageError, read_regular
 from fer_lib.statistics import wilson_interval
 from fer_tools.checks.mcnemar import mcnemar
 from fer_tools.console import say
-from fer_tools.run.machine import DECIDING
+from fer_tools.run import machine
 from fer_tools.run.run import Run
 from fer_tools.run.tree import LARGEST_FILE
 from fer_tools.stages import STAGES
@@ -75,9 +75,7 @@ def _differences(a: Run, b: Run) -> set[str]:
         found |= {name for name in values[0] | values[1] if values[0].get(name) != values[1].get(name)}
         inputs = [document["stages"].get(stage, {}).get("inputs", {}) for document in (ours, theirs)]
         places = [document["stages"].get(stage, {}).get("machine", {}) for document in (ours, theirs)]
-        if any(
-            all(key in place for place in places) and places[0][key] != places[1][key] for key in DECIDING
-        ):
+        if machine.differences(*places):
             found.add(f"machine of {kind.notebook}")
         found |= {
             f"{name} of {kind.notebook}"

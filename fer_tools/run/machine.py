@@ -2,6 +2,7 @@
 
 import os
 import platform
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,8 @@ from fer_tools import environment
 
 # Where these differ, the same run comes out otherwise; by how much, `fer verify` says.
 DECIDING = ("architecture", "processor", "instructions", "threads", "settings")
-_FAMILIES = (
-    "fma",
-    "avx",
-    "amx",
-    "asimd",
-    "sve",
-    "sme",
-)  # of instructions; libraries choose their kernels by them
+# Of instructions: libraries choose their kernels by them.
+_FAMILIES = ("fma", "avx", "amx", "asimd", "sve", "sme")
 
 
 def describe(threads: int | None = None) -> dict[str, Any]:
@@ -34,23 +29,19 @@ def describe(threads: int | None = None) -> dict[str, Any]:
         choose, "settings" environment variables that do, where somebody else has started the process.
     """
     cpu = _processor()
+    flags = (cpu.get("flags") or cpu.get("Features") or "").split()
     return {
         "system": platform.system(),
         "architecture": platform.machine(),
         "processor": cpu.get("model name") or platform.processor() or "unknown",
-        "instructions": " ".join(
-            sorted(
-                word
-                for word in (cpu.get("flags") or cpu.get("Features") or "").split()
-                if word.startswith(_FAMILIES)
-            )
-        ),
+        "instructions": " ".join(sorted(flag for flag in flags if flag.startswith(_FAMILIES))),
         "cores": os.cpu_count(),
         "threads": threads or _threads(),
         "settings": " ".join(f"{name}={value}" for name, value in environment.foreign_settings().items()),
     }
 
 
+@lru_cache(maxsize=1)
 def _processor() -> dict[str, str]:
     """Return what Linux says of the first processor; nothing elsewhere."""
     try:
@@ -63,17 +54,20 @@ def _processor() -> dict[str, str]:
 
 def _threads() -> int:
     given = os.environ.get(environment.THREADS[0], "")
-    if given.isdecimal() and int(given):
-        return int(given)
+    return int(given) if given.isdecimal() and int(given) else usable_cores()
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, of which TensorFlow takes as many threads."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def differences(then: Any, now: dict[str, Any]) -> str:
+def differences(then: Any, now: Any) -> str:
     """Say in what two machines differ that decides digits, as far as it is recorded; "" if in nothing."""
-    then = then if isinstance(then, dict) else {}
+    then, now = (place if isinstance(place, dict) else {} for place in (then, now))  # somebody's run.json
     facts = []
     for key in DECIDING:
-        if key in then and then[key] != now[key]:
+        if key in then and key in now and then[key] != now[key]:
             ours, theirs = str(now[key]), str(then[key])[:500]
             if key == "instructions":
                 here, there = set(ours.split()), set(theirs.split())

@@ -137,7 +137,8 @@ def begin(stage: str, chosen: Any) -> OpenStage:
     # One that was finished is executed again because an output was changed: nothing of it is trusted.
     finished = before.get("status") == "done" and before.get("notebook", "") is not None
     # A stage that was interrupted keeps its checkpoints only if it would do the same again.
-    other = before.get("inputs") != inputs or machine.differences(before.get("machine"), machine.describe())
+    here = machine.describe()
+    other = before.get("inputs") != inputs or machine.differences(before.get("machine"), here)
     if kind.resumes and (other or finished):
         for path in (opened.path / "checkpoints").glob("*"):
             if path.is_file():
@@ -148,7 +149,7 @@ def begin(stage: str, chosen: Any) -> OpenStage:
     if kind.resumes and kept:  # an interrupted training goes on; what it took so far counts
         spent = before.get("spent", 0.0) + max(max(kept) - before.get("begun", find.LATEST), 0.0)
     replaces = sorted(before.get("outputs", before.get("replaces", [])))
-    place = {"git": provenance.git_state(), "machine": machine.describe()}
+    place = {"git": provenance.git_state(), "machine": here}
     running = {"status": "running", "inputs": inputs, "replaces": replaces}
     opened.set_stage(stage, running | place | {"begun": time.time(), "spent": spent})
     opened.update(versions=provenance.versions(), **place)

@@ -397,3 +397,12 @@ def test_a_run_from_another_machine(runs: dict[str, Run], tmp_path: Path):
     for stage in document["stages"]:
         run = Run(theirs)
         assert stale_reason(run, stage) is None and stale_reason(run, stage, anywhere=False).startswith(said)
+
+
+@pytest.mark.parametrize("foreign", [5, "Abacus", ["processor"], None, {"processor": ["Abacus"]}])
+def test_what_a_foreign_run_says_of_its_machine_may_be_anything(foreign: object):
+    """Two foreign runs are compared with one another, too."""
+    here = machine.describe(threads=2)
+    said = machine.differences(foreign, here), machine.differences(here, foreign)
+    assert all(text.startswith("processor") if isinstance(foreign, dict) else text == "" for text in said)
+    assert machine.differences(foreign, foreign) == ""

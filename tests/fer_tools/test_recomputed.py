@@ -461,17 +461,22 @@ SECTIONS = {
 }
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_every_number_comes_out_again(run, section):
-    pytest.importorskip("sklearn"), pytest.importorskip("statsmodels")
-    expected = SECTIONS[section](run)
-    found = {key.partition(".")[2]: v for key, v in run.metrics.items() if key.startswith(f"{section}.")}
+def require_equal(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Fail at a metric that is not what was computed here, is gone, or is not known here."""
     assert set(found) == set(expected), "a metric that this file does not know, or one that is gone"
     for key, value in expected.items():
         if isinstance(value, str | bool | None):
             assert found[key] == value, key
         else:
             assert found[key] == pytest.approx(value, rel=2e-5, abs=2e-6), key
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_number_comes_out_again(run, section):
+    pytest.importorskip("sklearn"), pytest.importorskip("statsmodels")
+    expected = SECTIONS[section](run)
+    found = {key.partition(".")[2]: v for key, v in run.metrics.items() if key.startswith(f"{section}.")}
+    require_equal(found, expected)
 
 
 def test_no_section_is_unknown(run):
@@ -608,12 +613,7 @@ def test_every_number_of_another_topic_comes_out_again(transferred):
     pytest.importorskip("sklearn"), pytest.importorskip("statsmodels")
     expected = transfer_metrics(transferred)
     found = {key.removeprefix("transfer."): value for key, value in transferred.metrics.items()}
-    assert set(found) == set(expected), "a metric that this file does not know, or one that is gone"
-    for key, value in expected.items():
-        if isinstance(value, str | bool | None):
-            assert found[key] == value, key
-        else:
-            assert found[key] == pytest.approx(value, rel=2e-5, abs=2e-6), key
+    require_equal(found, expected)
 
 
 def test_kinds_of_metrics_are_those_of_another_topic(transferred):
