@@ -81,24 +81,30 @@ async function main() {
   // -- frames ----------------------------------------------------------------------------------------------
 
   const video = $("video");
-  const schedule = () => (video.requestVideoFrameCallback ? video.requestVideoFrameCallback(frame) : requestAnimationFrame(frame));
+  let loop = 0; // the one that counts: an older one, whose frame is still looked at, ends
+  function schedule(mine) {
+    const next = () => frame(mine);
+    if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(next); else requestAnimationFrame(next);
+  }
 
-  async function frame() {
-    if (!eye.on) return;
+  async function frame(mine) {
+    const counts = () => eye.on && mine === loop;
+    if (!counts()) return;
     const width = video.videoWidth, height = video.videoHeight;
     if (width && height) {
       const began = performance.now();
       try {
         const intended = globalThis.ferLabIntended?.(video); // a script that shows faces knows which
         const seen = await see(video, width, height);
-        if (eye.on) took(seen, began, width, height, intended);
+        if (counts()) took(seen, began, width, height, intended);
       } catch (error) {
+        if (!counts()) return;
         eye.stop();
         hint(`The network failed (${error.message}). The keyboard works: 1, 2, 3.`);
         await engine.start().catch(() => {});
       }
     }
-    if (eye.on) schedule();
+    if (counts()) schedule(mine);
   }
 
   function took(seen, began, width, height, intended) {
@@ -131,7 +137,7 @@ async function main() {
   async function startCamera() {
     if (!(await eye.start())) return false;
     played.state.listens = performance.now() + settings.countdown;
-    schedule();
+    schedule(++loop);
     return true;
   }
 
@@ -170,17 +176,19 @@ async function main() {
     const wasOn = eye.on;
     eye.stop();
     const old = slot, place = old === "network" ? "other network" : "network";
+    let sentence;
     try {
       await use(await file.arrayBuffer(), place);
       engine.forget(old);
       newGame();
-      hint(`Now ${network.facts.name} plays.`);
+      sentence = `Now ${network.facts.name} plays.`;
     } catch (error) {
       engine.forget(place);
       await engine.start(); // without it
-      hint(`${file.name} cannot play: ${error.message}`);
+      sentence = `${file.name} cannot play: ${error.message}`;
     }
-    if (wasOn) await startCamera();
+    if (wasOn && !(await startCamera())) sentence += ` ${$("hint").textContent}`;
+    hint(sentence);
     target.value = "";
   }
 

@@ -21,11 +21,15 @@ export const sha256 = async (bytes) =>
 
 /** What runs networks: a worker with the runtime, which is begun anew where it does not answer. */
 export class Engine {
-  #worker; #waiting; #count; #loaded = new Map();
+  #worker; #begun; #count; #waiting = new Map(); #loaded = new Map();
 
   constructor(wasm) { this.wasm = wasm; }
 
-  async start() {
+  /** Begin, or begin anew: what is asked meanwhile waits, what was asked before is refused. */
+  start() { return (this.#begun = this.#begin()); }
+
+  async #begin() {
+    for (const { reject, timer } of this.#waiting.values()) { clearTimeout(timer); reject(new Refused("It was begun anew.")); }
     // Of a blob, so that it is under this page's policy wherever the page lies; a file has its host's.
     const url = new URL("worker.js", import.meta.url).href;
     const blob = URL.createObjectURL(new Blob([`import ${JSON.stringify(url)};`], { type: "text/javascript" }));
@@ -44,6 +48,7 @@ export class Engine {
 
   /** Load a network under a name; return the names of its inputs and outputs. */
   async load(name, bytes) {
+    await this.#begun;
     const names = await this.#ask("load", { name, bytes });
     this.#loaded.set(name, bytes);
     return names;
@@ -52,7 +57,10 @@ export class Engine {
   forget(name) { this.#loaded.delete(name); }
 
   /** Run a network; return its outputs by name. */
-  run(name, input, data, shape) { return this.#ask("run", { name, input, data, shape }); }
+  async run(name, input, data, shape) {
+    await this.#begun;
+    return this.#ask("run", { name, input, data, shape });
+  }
 
   #ask(task, given) {
     const id = ++this.#count, answer = this.#expect(id, task);
@@ -61,8 +69,9 @@ export class Engine {
   }
 
   #expect(id, task) {
+    const worker = this.#worker;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => { this.#worker.terminate(); reject(new Refused("It takes too long.")); }, PATIENCE);
+      const timer = setTimeout(() => { worker.terminate(); reject(new Refused("It takes too long.")); }, PATIENCE);
       this.#waiting.set(id, { resolve, reject, timer, task });
     });
   }

@@ -181,6 +181,43 @@ def test_a_hostile_network_is_refused_in_one_line_and_play_goes_on(page, name):
     page.check_quiet()
 
 
+def test_a_camera_that_is_on_goes_on_and_the_reason_stays(page):
+    page.show(frame((clear(1), 200, 320, 240, 0)), "happy")
+    page.page.click("#camera")
+    page.wait("bars", "%")
+    offer(page, b"")
+    page.wait("hint", "theirs.onnx cannot play", 40)
+    page.page.wait_for_function("document.querySelector('#view').classList.contains('live')")
+    page.wait("bars", "%")
+    assert "theirs.onnx cannot play" in page.text("hint")
+    page.page.click("#stop-camera")
+    page.check_quiet()
+
+
+def test_what_was_asked_of_an_engine_that_is_begun_anew_does_not_end_the_new_one(page):
+    """Such a request waited on; after its ten seconds it ended the worker that had come after its own."""
+    left, error = page.module(
+        "network.js",
+        """await (async () => {
+          const timers = new Set(), { setTimeout, clearTimeout } = globalThis;
+          const kept = (timer) => { timers.add(timer); return timer; };
+          globalThis.setTimeout = (...given) => kept(setTimeout(...given));
+          globalThis.clearTimeout = (timer) => { timers.delete(timer); clearTimeout(timer); };
+          try {
+            const engine = new m.Engine(await m.fetched("runtime/ort.wasm.gzip"));
+            await engine.start();
+            await engine.load("network", await m.fetched("networks/network.onnx"));
+            const run = engine.run("network", "face", new Float32Array(48 * 48), [1, 48, 48, 1]);
+            const asked = run.catch((error) => error.message);
+            await Promise.resolve();
+            await engine.start();
+            return [timers.size, await asked];
+          } finally { Object.assign(globalThis, { setTimeout, clearTimeout }); }
+        })()""",
+    )
+    assert (left, error) == (0, "It was begun anew.")
+
+
 def test_another_network_plays_from_then_on(open_page, seven, tmp_path):
     made = export.export(loading.load(seven), seven, SEVEN, tmp_path / "seven.onnx")
     page = open_page(False)
