@@ -5,6 +5,7 @@
   ![Caption](figure:loss){#fig:loss alt="..."}                     a figure of the run
   ::: {.table name=counts fmt=".3f" #tbl:counts} Caption :::       tables/counts.csv
   ::: {.table run=versions #tbl:versions} Caption :::              a part of run.json, name by name
+  ::: {.table .beside run=parameters #tbl:parameters} Caption :::  on paper, the second half of its rows beside the first
   ::: {.when figure=gallery} ... :::     kept only where the run has that figure
   Figure @fig:loss, Table @tbl:counts    numbered references
 
@@ -115,6 +116,19 @@ local function figure(block)
   return label(pandoc.Figure({ pandoc.Plain { picture } }, block.caption, block.attr), 'Figure', 'fig')
 end
 
+--- Columns of half the length, those of the second half beside those of the first.
+local function beside(columns)
+  local result, half = {}, math.ceil(#columns[1].cells / 2)
+  for part = 0, 1 do
+    for _, column in ipairs(columns) do
+      local cells = {}
+      for r = 1, half do cells[r] = column.cells[part * half + r] or '' end
+      table.insert(result, { title = column.title, numeric = column.numeric, cells = cells })
+    end
+  end
+  return result
+end
+
 --- A table of the run; a column of numbers is set flush right.
 local function data_table(div)
   local name, part = div.attributes.name or '', div.attributes.run
@@ -124,7 +138,9 @@ local function data_table(div)
     fail(token, part and ('part "%s" is not in run.json'):format(part) or ('table "%s" is not in tables/'):format(name))
   end
   local align, widths, header, rows = {}, {}, {}, {}
-  for c, column in ipairs(printed(content, div.attributes.fmt, token)) do
+  local columns = printed(content, div.attributes.fmt, token)
+  if div.classes:includes 'beside' and not html and columns[1] then columns = beside(columns) end
+  for c, column in ipairs(columns) do
     align[c], widths[c] = column.numeric and 'AlignRight' or 'AlignLeft', 0
     header[c] = { pandoc.Plain(inlines(column.title)) }
     for r, text in ipairs(column.cells) do

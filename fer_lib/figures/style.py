@@ -114,11 +114,11 @@ def bare(ax: Axes, ticks: str) -> None:
 
 
 def show(ax: Axes, image: np.ndarray, low: float = 0, high: float = 255, cmap: str = "gray") -> AxesImage:
-    """Draw a face without ticks and frame."""
+    """Draw a face without ticks and frame, pixel by pixel: what a network gets, and small in files."""
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
-    return ax.imshow(image, vmin=low, vmax=high, interpolation="lanczos", cmap=cmap)
+    return ax.imshow(image, vmin=low, vmax=high, interpolation="none", cmap=cmap)
 
 
 def note(ax: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **options: Any) -> None:

@@ -23,6 +23,8 @@ MOST_IMAGES = 1_000_000  # of a test set
 def compare(found: list[Run]) -> None:
     """Print the accuracies of runs with their intervals, and what may be said of the difference.
 
+    Of a run of far transfer it is the fine-tuned network of the first seed that counts.
+
     Two runs: the exact McNemar test on the same test images. Runs that differ in their seed only: mean
     and spread of the accuracy, never the best.
 
@@ -41,7 +43,7 @@ def compare(found: list[Run]) -> None:
                 f"{run.name}: its test images are not those of {found[0].name}; "
                 "compare runs that were tested on the same images"
             )
-    seeds = [run.parameters("training").seed for run in found]
+    seeds = [run.parameters("transfer" if _of_transfer(run) else "training").seed for run in found]
     differing = sorted(set().union(*(_differences(found[0], run) for run in found[1:])))
     if len(found) > 2 and differing != ["seed"]:
         raise UsageError("compare: three or more runs must differ only in the seed; compare others in pairs")
@@ -85,16 +87,22 @@ def _differences(a: Run, b: Run) -> set[str]:
     return found
 
 
+def _of_transfer(run: Run) -> bool:
+    return "transfer" in run.stages
+
+
 def _predictions(run: Run) -> tuple[list[tuple[str, str]], np.ndarray]:
     """Return name and true class of every test image, and whether the run was right about it."""
-    entry = run.require("evaluation")
+    stage = "transfer" if _of_transfer(run) else "evaluation"
+    entry = run.require(stage)
     key = "tables/predictions.csv"
     if run.digest(key) != entry["outputs"].get(key, ""):
-        raise UsageError(f"{run.name}: {key} is not what {STAGES['evaluation'].notebook} wrote")
+        raise UsageError(f"{run.name}: {key} is not what {STAGES[stage].notebook} wrote")
+    column = "tuned_transfer 0" if stage == "transfer" else "predicted"
     try:
         content = read_regular(run.path / key, LARGEST_FILE).decode()
         table = csv.DictReader(io.StringIO(content, newline=""))
-        rows = [(row["name"], row["label"], row["predicted"]) for row in islice(table, MOST_IMAGES + 1)]
+        rows = [(row["name"], row["label"], row[column]) for row in islice(table, MOST_IMAGES + 1)]
     except KeyError as error:
         raise UsageError(f"{run.name}: {key} has no column {error}; run its notebook again") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -104,6 +112,6 @@ def _predictions(run: Run) -> tuple[list[tuple[str, str]], np.ndarray]:
     if not rows or any(None in row for row in rows):
         raise UsageError(f"{run.name}: {key} has no rows or incomplete ones; run its notebook again")
     images = [row[:2] for row in rows]
-    correct = np.array([label == predicted for _, label, predicted in rows])
+    correct = np.array([said == ("1" if stage == "transfer" else label) for _, label, said in rows])
     tested_on = str((entry.get("inputs", {}).get("data") or [""])[-1])  # digest of the set
     return [(tested_on, ""), *images], correct

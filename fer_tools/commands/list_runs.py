@@ -8,6 +8,15 @@ from fer_tools.console import complain, say
 from fer_tools.metrics import is_number
 
 LONGEST = 60  # characters of the name of a set of data
+KEYS = {  # stage whose parameters tell of a run: metrics of its images, parameters, epochs, test accuracy
+    "training": ("training.samples", "model.parameters", "training.epochs", "test.accuracy"),
+    "transfer": (
+        "transfer.images.train.total",
+        "transfer.parameters",
+        "transfer.epochs",
+        "transfer.chosen_accuracy",
+    ),
+}
 HEADER = ("run", "data", "samples", "epochs", "parameters", "test accuracy")
 
 
@@ -23,8 +32,10 @@ def action(_: Any) -> None:
     rows = [HEADER]
     for run, document in find.all_runs():
         try:
-            measured = run.some_metrics("training.samples", "model.parameters", "test.accuracy")
-            rows.append((run.name, *_row(document["parameters"].get("training", {}), measured)))
+            stage = next((name for name in KEYS if name in document["parameters"]), "training")
+            measured = run.some_metrics(*KEYS[stage])
+            given = document["parameters"].get(stage, {})
+            rows.append((run.name, *_row(given, *(measured.get(key) for key in KEYS[stage]))))
         except UsageError as error:
             complain(f"passed over: {error}")
     for line in columns(rows, "<<>>>>"):
@@ -33,15 +44,14 @@ def action(_: Any) -> None:
         print(f"no runs yet in {paths.results_folder()}; start one with `fer run`")
 
 
-def _row(trained: dict[str, Any], measured: dict[str, Any]) -> tuple[str, ...]:
-    sources = [Path(str(trained.get(key, ""))).name[:LONGEST] for key in ("data", "test_data")]
-    samples = measured.get("training.samples", trained.get("train_samples"))
+def _row(given: dict[str, Any], samples: Any, parameters: Any, epochs: Any, accuracy: Any) -> tuple[str, ...]:
+    sources = [Path(str(given.get(key, ""))).name[:LONGEST] for key in ("data", "test_data")]
     return (
         " > ".join(filter(None, sources)) or "-",
-        _shown(samples, ","),
-        _shown(trained.get("epochs"), ""),
-        _shown(measured.get("model.parameters"), ","),
-        _shown(measured.get("test.accuracy"), ".1%"),
+        _shown(given.get("train_samples") if samples is None else samples, ","),
+        _shown(given.get("epochs") if epochs is None else epochs, ""),
+        _shown(parameters, ","),
+        _shown(accuracy, ".1%"),
     )
 
 

@@ -20,7 +20,7 @@ from fer_tools.progress import Progress
 
 LEAST_STEPS = 10  # an epoch of few images counts as so many: they are seen more often
 HEAD_EPOCHS, HEAD_RATE = 30, 1e-2  # of a new head on frozen features
-VALIDATED = 10  # times in a training
+VALIDATED = 5  # times in a training
 STATISTICS = 512  # images from which the statistics of batch normalisation are taken
 LARGEST = 16 * MEGABYTE  # of what is kept of a training
 

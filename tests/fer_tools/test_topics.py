@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import draw_face, encoded, make_folder, zipped
+from made import draw_dish, draw_face, encoded, make_dishes, make_folder, zipped
 from PIL import Image
 
 from fer_lib.files import UsageError, sha256_of_file
@@ -17,21 +17,6 @@ from fer_tools.transfer import sources, topics
 
 def settings(data: Path | str, **values):
     return checking.build("transfer", {"data": str(data), **values})
-
-
-def picture(name: str, index: int, size: tuple[int, int] = (48, 48), mode: str = "L") -> Image.Image:
-    """A picture of a dish: a cartoon face, grown to a size, in a mode."""
-    return Image.fromarray(draw_face(name, index)).resize(size).convert(mode)
-
-
-def plain(folder: Path, **counts: int) -> Path:
-    """Write `<class>/<image>` of dishes: colour photographs of unequal sizes, some RGBA."""
-    for name, count in counts.items():
-        (folder / name).mkdir(parents=True)
-        for i in range(count):
-            mode, suffix = (("RGB", "jpg"), ("RGBA", "png"))[i % 5 == 0]
-            picture(name, i, (60 + 7 * i % 40, 90), mode).save(folder / name / f"{i:03}.{suffix}")
-    return folder
 
 
 def refused(data: Path | str, **values) -> str:
@@ -74,7 +59,7 @@ def test_the_seed_decides_which_digits_are_tested():
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_folder_of_two_dishes_is_read_and_its_broken_files_named(tmp_path, packed):
-    folder = plain(tmp_path / "dishes", pizza=60, sushi=48)
+    folder = make_dishes(tmp_path / "dishes", pizza=60, sushi=48)
     (folder / "pizza" / "007.jpg").write_bytes(b"no picture")
     (folder / "sushi" / "011.jpg").write_bytes(b"")
     (folder / "notes.txt").write_text("beside the classes")
@@ -89,18 +74,18 @@ def test_a_folder_of_two_dishes_is_read_and_its_broken_files_named(tmp_path, pac
 
 
 def test_a_folder_and_a_zip_of_it_are_the_same(tmp_path):
-    folder = plain(tmp_path / "dishes", pizza=30, sushi=30)
+    folder = make_dishes(tmp_path / "dishes", pizza=30, sushi=30)
     archive = zipped(folder, tmp_path / "dishes.zip")
     a, b = (topics.read(settings(data)) for data in (folder, archive))
     for one, other in ((a.split.train, b.split.train), (a.test, b.test)):
         assert (one.images == other.images).all() and one.names.tolist() == other.names.tolist()
     assert topics.digest(str(folder)) == topics.digest(str(archive))
-    (folder / "pizza" / "000.png").write_bytes(encoded(picture("pizza", 99)))
+    (folder / "pizza" / "000.png").write_bytes(encoded(draw_dish("pizza", 99)))
     assert topics.digest(str(folder)) != topics.digest(str(archive))
 
 
 def test_the_middle_square_is_taken(tmp_path):
-    folder = plain(tmp_path / "dishes", pizza=30, sushi=30)
+    folder = make_dishes(tmp_path / "dishes", pizza=30, sushi=30)
     for path in sorted((folder / "pizza").iterdir()):
         wide = np.zeros((48, 96), np.uint8)
         wide[:, 24:72] = draw_face("pizza", int(path.stem))
@@ -129,7 +114,7 @@ def test_train_and_test_stay_what_they_are_and_copies_leave(tmp_path):
 
 def test_of_more_than_2000_images_a_balanced_sample_is_used(tmp_path, monkeypatch):
     monkeypatch.setattr(topics, "MOST", 100)
-    folder = plain(tmp_path / "dishes", pizza=150, sushi=70)
+    folder = make_dishes(tmp_path / "dishes", pizza=150, sushi=70)
     topic = topics.read(settings(folder))
     counts = {name: count + topic.training.counts()[name] for name, count in topic.test.counts().items()}
     assert max(counts.values()) - min(counts.values()) <= 1 and 98 <= sum(counts.values()) <= 100
@@ -137,7 +122,7 @@ def test_of_more_than_2000_images_a_balanced_sample_is_used(tmp_path, monkeypatc
 
 
 def test_two_of_three_classes_can_be_chosen(tmp_path):
-    folder = plain(tmp_path / "dishes", pizza=24, ramen=24, sushi=24)
+    folder = make_dishes(tmp_path / "dishes", pizza=24, ramen=24, sushi=24)
     assert topics.read(settings(folder, classes=["sushi", "pizza"])).test.classes == ("sushi", "pizza")
     said = refused(folder)
     assert "3 classes (pizza, ramen, sushi), not two" in said and "-p classes=pizza,ramen" in said
@@ -145,10 +130,10 @@ def test_two_of_three_classes_can_be_chosen(tmp_path):
 
 
 def test_what_cannot_be_a_topic_is_refused_in_a_line(tmp_path):
-    assert "1 classes (pizza), not two" in refused(plain(tmp_path / "one", pizza=30))
-    few = refused(plain(tmp_path / "few", pizza=30, sushi=19))
+    assert "1 classes (pizza), not two" in refused(make_dishes(tmp_path / "one", pizza=30))
+    few = refused(make_dishes(tmp_path / "few", pizza=30, sushi=19))
     assert "19 images of class 'sushi'; at least 20" in few
-    folder = plain(tmp_path / "broken", pizza=30, sushi=30)
+    folder = make_dishes(tmp_path / "broken", pizza=30, sushi=30)
     for path in sorted((folder / "sushi").iterdir())[:8]:
         path.write_bytes(b"no picture")
     assert re.search(r"\d+ of \d+ images of class 'sushi' cannot be read \(.*sushi/", refused(folder))

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from made import make_dishes
 from processes import alive, begun, descendants, fer, wait_for
 
 from fer_tools.checks import check
@@ -30,9 +32,10 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory, make_face_folder) -> Iterator[Pair]:
+def pair(tmp_path_factory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("far transfer")
-    data = make_face_folder(folder / "pets", {"cat": 45, "dog": 45})
+    data = make_dishes(folder / "dishes", pizza=61, sushi=60)
+    (data / "pizza" / "007.jpg").write_bytes(b"no picture")
     results = folder / "results"
     process, killed = begun(results, "run", *FEW, "--data", data)
     try:
@@ -50,8 +53,9 @@ def pair(tmp_path_factory, make_face_folder) -> Iterator[Pair]:
     assert len(kept) >= 3
     whole = fer(results, "run", *FEW, "--data", data, "--report")
     assert whole.returncode == 0, whole.stderr
+    assert "1 images that cannot be read are left out: pizza/007.jpg" in whole.stdout.splitlines()[0]
     said = resumed.stdout, whole.stdout
-    yield Pair(results, Run(Path(whole.stdout.splitlines()[0])), Run(killed.path), said)
+    yield Pair(results, Run(Path(whole.stdout.splitlines()[1])), Run(killed.path), said)
 
 
 def test_it_runs_what_it_needs_and_no_more(pair):
@@ -59,6 +63,8 @@ def test_it_runs_what_it_needs_and_no_more(pair):
     assert "[1/1] 07_transfer" in pair.said[1] and pair.said[1].count("val_accuracy") > 8
     assert {key.split(".")[0] for key in pair.whole.metrics} == {"transfer"}
     assert pair.said[1].splitlines()[-1] == pair.whole.metrics["transfer.tuned.sentence"].removesuffix(".")
+    assert "pizza/007.jpg" in pair.whole.metrics["transfer.remarks"]
+    assert pair.whole.metrics["transfer.images.total"] == 120
     assert stale_reason(pair.whole, "transfer") is None
     assert not list((pair.whole.path / "checkpoints").glob("*.npz"))  # nothing is kept of trainings
 
@@ -73,7 +79,7 @@ def test_interrupted_and_resumed_gives_the_same_bytes(pair):
 
 def test_the_report_has_all_that_the_assignment_asks_for(pair):
     page = (pair.whole.path / "report.html").read_text(encoding="utf-8")
-    assert "Far Transfer from Facial Recognition to Cat and Dog" in page
+    assert "Far Transfer from Facial Recognition to Pizza and Sushi" in page
     numbers = pair.whole.metrics
     for name in ("frozen_transfer", "frozen_random", "tuned_transfer", "tuned_random"):
         assert f"{numbers[f'transfer.{name}.accuracy']:.1%}" in page.replace("\N{NARROW NO-BREAK SPACE}", "")
@@ -84,17 +90,19 @@ def test_the_report_has_all_that_the_assignment_asks_for(pair):
 
 
 def test_the_plot_has_the_title_of_the_assignment(pair):
-    import pandas as pd
-
     curves = pd.read_csv(pair.whole.path / "tables" / "curves.csv")
     numbers = {key.removeprefix("transfer."): value for key, value in pair.whole.metrics.items()}
-    figure = figures.far_transfer(curves, numbers, "Cat and Dog")
-    assert figure.get_suptitle() == "Far Transfer from Facial Recognition to Cat and Dog"
+    figure = figures.far_transfer(curves, numbers, "Pizza and Sushi")
+    assert figure.get_suptitle() == "Far Transfer from Facial Recognition to Pizza and Sushi"
 
 
 def test_other_commands_know_such_a_run(pair, tmp_path):
     listed = fer(pair.results, "list")
     assert pair.whole.name in listed.stdout and not listed.stderr
+    assert f"{pair.whole.metrics['transfer.chosen_accuracy']:.1%}" in listed.stdout
+    compared = fer(pair.results, "compare", pair.whole.name, pair.resumed.name)
+    accuracy = pd.read_csv(pair.whole.path / "tables" / "predictions.csv")["tuned_transfer 0"].mean()
+    assert compared.stdout.count(f"seed 0  {accuracy:.1%}") == 2 and "differing: nothing" in compared.stdout
     checked = fer(pair.results, "check", pair.whole.name)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     again = fer(pair.results, "run", "--resume", pair.whole.name)

@@ -67,6 +67,21 @@ def make_folder(
     return folder
 
 
+def draw_dish(name: str, index: int, size: tuple[int, int] = (48, 48), mode: str = "L") -> Image.Image:
+    """Return a picture of a dish: a cartoon face, grown to a size, in a mode."""
+    return Image.fromarray(draw_face(name, index)).resize(size).convert(mode)
+
+
+def make_dishes(folder: Path, **counts: int) -> Path:
+    """Write `<class>/<image>` of dishes: colour photographs of unequal sizes, some RGBA."""
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            mode, suffix = (("RGB", "jpg"), ("RGBA", "png"))[i % 5 == 0]
+            draw_dish(name, i, (60 + 7 * i % 40, 90), mode).save(folder / name / f"{i:03}.{suffix}")
+    return folder
+
+
 def make_csv(path: Path, folder: Path, layout: str = "icml") -> Path:
     """Write the images of a folder made by `make_folder` as `icml_face_data.csv` or `fer2013.csv`."""
     header = {"icml": ("emotion", " Usage", " pixels"), "fer2013": ("emotion", "pixels", "Usage")}[layout]

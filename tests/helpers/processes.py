@@ -64,4 +64,5 @@ def begun(results: Path, *arguments: object) -> tuple[subprocess.Popen, Run]:
     """Start `fer`; return when it has said which run it fills."""
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(**command(results, *arguments), **piped)
-    return process, Run(Path(process.stdout.readline().rstrip("\n")))
+    lines = map(Path, (line.rstrip("\n") for line in process.stdout))
+    return process, Run(next(path for path in lines if path.is_dir()))  # remarks on data may come before
