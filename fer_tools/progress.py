@@ -90,10 +90,18 @@ class Progress:
 
 
 class EpochProgress(Progress):
-    """Show training epoch by epoch; an object to call after each."""
+    """Show training epoch by epoch; an object to call after each.
+
+    In a notebook that somebody has open, the curves grow, too. Their last picture stays there.
+    """
 
     def __init__(self, epochs: int) -> None:
         super().__init__(epochs, of_last=5)  # the first epoch compiles, and says nothing about the rest
+        self._curves: Any = None
+        if self._handle is not None and FILE not in os.environ:
+            from IPython.display import Pretty, display
+
+            self._curves = display(Pretty("loss and accuracy: after the first epoch"), display_id=True)
 
     def __call__(self, history: list[dict[str, float]], seconds: float) -> None:
         """Show the last row of the history so far, and the seconds that its epoch took."""
@@ -104,3 +112,7 @@ class EpochProgress(Progress):
             f"{name} {row[name]:.3f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy")
         )
         self.show(f"epoch {self.done:>{digits}}/{self.total}  {measured}  {seconds:.1f} s{self.left}")
+        if self._curves is not None:
+            from fer_lib.figures.training import so_far
+
+            self._curves.update(so_far(history, self.total))

@@ -1,6 +1,6 @@
-"""Figures of notebook 03: curves against epoch. `history` has the columns of history.csv."""
+"""Figures of notebooks 02 and 03: curves against epoch. `history` has the columns of history.csv."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,20 @@ def gap(history: Mapping[str, Any], onset: Onset, window: int = 5) -> style.Figu
     _curve(ax, smooth(values, window), "gap\n(thin: each epoch)", style.VALIDATION)
     _cut_jumps(ax, values)
     _name_curves(ax)
+    return figure
+
+
+@style.styled
+def so_far(rows: Sequence[Mapping[str, float]], epochs: int) -> style.Figure:
+    """Loss and accuracy of the epochs that are done, of so many; one of `rows` for each."""
+    figure, axes = style.subplots(1, 2, 2.2)
+    for ax, kind in zip(axes[0], ("loss", "accuracy"), strict=True):
+        ax.set(xlabel="epoch", title=kind, xlim=(0.5, epochs + 0.5))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        for name, colour in (("", style.TRAINING), ("val_", style.VALIDATION)):
+            label = "validation" if name else "training"
+            _curve(ax, np.array([row[name + kind] for row in rows]), label, colour)
+    axes[0, 0].legend(frameon=False)
     return figure
 
 

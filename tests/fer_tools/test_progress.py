@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from fer_tools import progress
+from fer_lib.files import ROOT
+from fer_tools import environment, progress
 from fer_tools.progress import EpochProgress, Progress
 
 
@@ -118,3 +119,26 @@ def test_a_notebook_has_one_display_with_a_bar(clock, monkeypatch, capsys):
     shown.show("whole")
     assert seen == ["waiting for the first step", f"{'█' * 15}{'░' * 15}  half", f"{'█' * 30}  whole"]
     assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("followed", [False, True])
+def test_in_an_open_notebook_the_curves_grow_and_their_last_picture_stays(followed, tmp_path, monkeypatch):
+    """In a run that is followed from a terminal, the notebook has the line alone, as ever."""
+    nbformat, nbclient = (pytest.importorskip(name) for name in ("nbformat", "nbclient"))
+    if followed:
+        monkeypatch.setenv(progress.FILE, str(tmp_path / "lines"))
+    code = f"""
+from fer_tools.progress import EpochProgress
+shown, row = EpochProgress(3), {row()}
+for done in (1, 2):
+    shown([row] * done, 1.0)
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    client = nbclient.NotebookClient(
+        notebook, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
+    )
+    with environment.for_kernels(tmp_path):
+        client.execute()
+    line, *pictures = (output["data"] for output in notebook.cells[0].outputs)
+    assert "epoch 2/3" in line["text/plain"]
+    assert [set(each) for each in pictures] == ([] if followed else [{"image/png", "text/plain"}])
