@@ -34,6 +34,12 @@ SIZES = (
     "filters units depth_multiplier kernel_size pool_size strides height width target_shape padding groups "
     "output_dim dilation_rate cropping".split()
 )
+UNKNOWN = {  # what Keras 2 writes of a class, which means nothing and is refused by Keras 3
+    "SpatialDropout2D": ("trainable", "noise_shape"),
+    "DepthwiseConv2D": ("groups",),
+    "SeparableConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+}
+CHANGED = {"RandomCrop", "hard_sigmoid"}
 OURS = "fer_lib>"  # prefix of layers that fer_lib registers
 OUR_MODULES = (None, "fer_lib.layers", "fer_lib.augmentation")  # all were in the first once
 
@@ -48,8 +54,21 @@ def require(fine: bool, otherwise: str) -> None:
         raise Refused(otherwise)
 
 
-def check(config: Any) -> None:
-    """Refuse layers that are not for faces, and sizes that would fill the memory before a weight is read."""
+def check(config: Any, old: bool = False) -> None:
+    """Refuse layers that are not for faces, and sizes that would fill the memory before a weight is read.
+
+    Parameters
+    ----------
+    config : dict
+        Of a model.
+    old : bool
+        Whether Keras 2 wrote it.
+
+    Raises
+    ------
+    Refused
+        If anything about it is not as it should be.
+    """
     is_model = isinstance(config, dict) and isinstance(config.get("config"), dict)
     require(is_model, "no configuration of a model")
     # What Keras would compile the model with is not used.
@@ -60,6 +79,10 @@ def check(config: Any) -> None:
         allowed = is_ours or _is_of_keras(entry)
         require(allowed, f"layer or object {str(name)[:60]!r} is not among those allowed here")
         _check_type(entry)
+        if old and isinstance(own, dict):
+            changed = CHANGED & {name, str(own.get("activation"))}
+            told = f"Keras 3 computes {' and '.join(changed)} otherwise than Keras 2, which saved it"
+            require(not changed, f"{_called(entry)}: {told}")
         if is_ours or name in LAYERS | MODELS:
             layers, ours = layers + 1, ours + is_ours
             require(layers <= MOST_LAYERS, f"more than {MOST_LAYERS} layers")
@@ -141,7 +164,11 @@ def _is_of_keras(entry: dict[str, Any]) -> bool:
     """Return whether an object is one of Keras of which networks for faces are made."""
     name, module = entry["class_name"], entry.get("module")
     known = isinstance(name, str) and name in ALLOWED and entry.get("registered_name") in (None, name)
-    return known and (module is None or (isinstance(module, str) and f"{module}.".startswith("keras.")))
+    if not known or module is None:
+        return known
+    # Of a layer or network it is not imported: see `plain`. Keras 2 is called tf_keras beside Keras 3.
+    packages = ("keras.", "tf_keras.") if name in LAYERS | MODELS else ("keras.",)
+    return isinstance(module, str) and f"{module}.".startswith(packages)
 
 
 def _checked_sizes(name: str, own: dict[str, Any]) -> dict[str, int]:
@@ -252,7 +279,10 @@ def _plain_entry(entry: dict[str, Any], zeros: bool) -> dict[str, Any]:
         own.setdefault("build_input_shape", built.get("input_shape"))
     if entry["class_name"] in MODELS and isinstance(own.get("layers"), list):
         _modernise(own)
-    own.pop("rng_type", None)
+    for key in ("rng_type", *UNKNOWN.get(entry["class_name"], ())):
+        own.pop(key, None)
+    if isinstance(own.get("dtype"), dict) and own["dtype"].get("class_name") == "Policy":
+        own["dtype"] = own["dtype"]["config"]["name"]
     if entry["class_name"] == "InputLayer" and "batch_input_shape" in own:
         own["batch_shape"] = own.pop("batch_input_shape")
     for key in ("batch_shape", "batch_input_shape", "build_input_shape"):

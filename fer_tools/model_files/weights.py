@@ -164,8 +164,11 @@ def _of_classes(model: Any, config: dict[str, Any], group: _Group) -> Iterator[t
         wanted[_snake(type(layer).__name__)].append((layer, entry))
     for kind in sorted({*wanted, *found}):
         layers, groups = wanted[kind], found.get(kind, [])
-        counts = f"{len(groups):,} layers of class {kind[:60]!r}; the network has {len(layers):,}"
-        require(len(layers) == len(groups), f"the file has weights of {counts}")
+        counts = (
+            f"weights of {len(groups):,} layers {kind[:60]!r}, the network has {len(layers):,} such layers"
+        )
+        lacking = f"{_called(layers[len(groups)][0])}: " if len(groups) < len(layers) else ""
+        require(len(layers) == len(groups), f"{lacking}the file has {counts}")
         for (layer, entry), inner in zip(layers, groups, strict=True):
             if entry["class_name"] in MODELS:
                 yield from _of_classes(layer, entry, inner)
