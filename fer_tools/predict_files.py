@@ -88,7 +88,8 @@ def choose(
 
 def _open_questions(predictor: Predictor, classes: Sequence[str], scale: str | None) -> list[str]:
     """Return what somebody else's file does not say, and what is assumed of it."""
-    order = f"{predictor.name}: does not say the order of its outputs; {', '.join(classes)} is what --classes says"
+    assumed = f"{', '.join(classes)} is what --classes says"
+    order = f"{predictor.name}: does not say the order of its outputs; {assumed}"
     if scale is not None or pixels.declared(predictor.model) is not None:
         return [order]
     others = " or ".join(f"--scale={name}" for name in pixels.SCALES if name != predictor.scale)
