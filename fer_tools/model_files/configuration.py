@@ -297,7 +297,7 @@ def _plain_entry(entry: dict[str, Any], zeros: bool) -> dict[str, Any]:
 
 
 def _modernise(own: dict[str, Any]) -> None:
-    """Say as Keras 3 does what Keras 2 said of a network: the shape of its input, and which call is meant.
+    """Say as Keras 3 does what Keras 2 said of a network: shape of its input, names, and which call is meant.
 
     Of a network within that begins with its input, Keras 2 counts the calls from 1.
     """
@@ -306,23 +306,32 @@ def _modernise(own: dict[str, Any]) -> None:
     if shapes and shapes[0]:  # without an InputLayer, the first layer has it
         own.setdefault("build_input_shape", shapes[0])
     from_one = {_name(layer): layer["class_name"] for layer in layers if _begins_with_input(layer)}
+    for named in (each for layer in layers for each in (layer, layer["config"]) if "name" in each):
+        named["name"] = renamed(named["name"])
     nodes = [node for layer in layers for node in layer.get("inbound_nodes") or () if isinstance(node, list)]
-    calls = [call for node in nodes for call in node]
-    if calls:
-        _without_lists_of_one(own)
-        # Of a Functional that is an output, Keras 3 counts from 1 as well.
-        ends = _walk(own.get("output_layers"), (list,))
-        calls += [
-            call
-            for call in ends
-            if isinstance(call, list) and call and from_one.get(str(call[0])) == "Sequential"
-        ]
-    for call in calls:
-        if isinstance(call, list) and len(call) > 1 and str(call[0]) in from_one:
-            require(
-                type(call[1]) is int and call[1] > 0, f"call {call[1]!r} of network {str(call[0])[:60]!r}"
-            )
+    if not nodes:
+        return
+    _without_lists_of_one(own)
+    calls, ends = _calls_named(nodes), _calls_named([own.get("input_layers"), own.get("output_layers")])
+    # Of a Functional that is an output, Keras 3 counts from 1 as well.
+    for call in calls + [end for end in ends if from_one.get(end[0]) == "Sequential"]:
+        if call[0] in from_one:
+            fine = type(call[1]) is int and call[1] > 0
+            require(fine, f"there is no call {str(call[1])[:60]} of network {call[0][:60]!r}")
             call[1] -= 1
+    for call in calls + ends:
+        call[0] = renamed(call[0])
+
+
+def renamed(name: Any) -> Any:
+    """Return the name of a layer as Keras 3 allows it; those of Keras 2 may have a slash."""
+    return name.replace("/", "_") if isinstance(name, str) else name
+
+
+def _calls_named(value: Any) -> list[list[Any]]:
+    """Return what names the result of a call, as Keras 2 does: lists of layer, call, result."""
+    lists = (inner for inner in _walk(value, (list,)) if isinstance(inner, list))
+    return [each for each in lists if len(each) > 2 and isinstance(each[0], str)]
 
 
 def _without_lists_of_one(own: dict[str, Any]) -> None:
