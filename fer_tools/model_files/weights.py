@@ -139,12 +139,12 @@ def _tree(arrays: dict[str, Any]) -> _Group:
     """Return the groups of an archive, whatever it parts their names by."""
     root = _Group()
     for name, array in arrays.items():
-        *places, within, number = re.split(r"[/\\]", name)
-        if NO_WEIGHTS & set(places) or not number.isdecimal() or within != "vars":
+        *places, number = re.split(r"[/\\]", name)
+        if NO_WEIGHTS & set(places) or not number.isdecimal() or places[-1:] != ["vars"]:
             continue
         require(len(places) <= DEEPEST, "too many or too deep groups")
         group = root
-        for place in places:
+        for place in places[:-1]:
             group = group.groups[place]
         require(int(number) not in group.arrays, f"two arrays {name[:60]!r}")
         group.arrays[int(number)] = array
