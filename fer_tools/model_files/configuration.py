@@ -34,6 +34,12 @@ SIZES = (
     "filters units depth_multiplier kernel_size pool_size strides height width target_shape padding groups "
     "output_dim dilation_rate cropping".split()
 )
+UNKNOWN = {  # what Keras 2 writes of a class, which means nothing and is refused by Keras 3
+    "SpatialDropout2D": ("trainable", "noise_shape"),
+    "DepthwiseConv2D": ("groups",),
+    "SeparableConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+}
+CHANGED = {"RandomCrop", "hard_sigmoid"}
 OURS = "fer_lib>"  # prefix of layers that fer_lib registers
 OUR_MODULES = (None, "fer_lib.layers", "fer_lib.augmentation")  # all were in the first once
 
@@ -48,8 +54,21 @@ def require(fine: bool, otherwise: str) -> None:
         raise Refused(otherwise)
 
 
-def check(config: Any) -> None:
-    """Refuse layers that are not for faces, and sizes that would fill the memory before a weight is read."""
+def check(config: Any, old: bool = False) -> None:
+    """Refuse layers that are not for faces, and sizes that would fill the memory before a weight is read.
+
+    Parameters
+    ----------
+    config : dict
+        Of a model.
+    old : bool
+        Whether Keras 2 wrote it.
+
+    Raises
+    ------
+    Refused
+        If anything about it is not as it should be.
+    """
     is_model = isinstance(config, dict) and isinstance(config.get("config"), dict)
     require(is_model, "no configuration of a model")
     # What Keras would compile the model with is not used.
@@ -60,6 +79,10 @@ def check(config: Any) -> None:
         allowed = is_ours or _is_of_keras(entry)
         require(allowed, f"layer or object {str(name)[:60]!r} is not among those allowed here")
         _check_type(entry)
+        if old and isinstance(own, dict):
+            changed = CHANGED & {name, str(own.get("activation"))}
+            told = f"Keras 3 computes {' and '.join(changed)} otherwise than Keras 2, which saved it"
+            require(not changed, f"{_called(entry)}: {told}")
         if is_ours or name in LAYERS | MODELS:
             layers, ours = layers + 1, ours + is_ours
             require(layers <= MOST_LAYERS, f"more than {MOST_LAYERS} layers")
@@ -141,7 +164,11 @@ def _is_of_keras(entry: dict[str, Any]) -> bool:
     """Return whether an object is one of Keras of which networks for faces are made."""
     name, module = entry["class_name"], entry.get("module")
     known = isinstance(name, str) and name in ALLOWED and entry.get("registered_name") in (None, name)
-    return known and (module is None or (isinstance(module, str) and f"{module}.".startswith("keras.")))
+    if not known or module is None:
+        return known
+    # Of a layer or network it is not imported: see `plain`. Keras 2 is called tf_keras beside Keras 3.
+    packages = ("keras.", "tf_keras.") if name in LAYERS | MODELS else ("keras.",)
+    return isinstance(module, str) and f"{module}.".startswith(packages)
 
 
 def _checked_sizes(name: str, own: dict[str, Any]) -> dict[str, int]:
@@ -208,7 +235,7 @@ def _walk(root: Any, within: tuple[type, ...] = (dict, list)) -> Iterator[Any]:
 
 
 def plain(config: dict[str, Any], zeros: bool = False) -> dict[str, Any]:
-    """Return the configuration as Keras is given it: what could cost much and means nothing is left out.
+    """Return the configuration as Keras 3 is given it, in its words, and without what means nothing.
 
     That is what the model was compiled with; the shape that a layer was built for, which follows from the
     input; a fixed number of images a batch; the setting of random layers that Keras 3 does not know; and
@@ -221,7 +248,9 @@ def plain(config: dict[str, Any], zeros: bool = False) -> dict[str, Any]:
     zeros : bool
         Let every weight begin as zero.
     """
-    return _plain_value(config, zeros)
+    made = _plain_value(config, zeros)
+    _without_lists_of_one(made["config"])
+    return made
 
 
 def _plain_value(value: Any, zeros: bool) -> Any:
@@ -240,18 +269,86 @@ def _plain_entry(entry: dict[str, Any], zeros: bool) -> dict[str, Any]:
     own = entry.get("config")
     if not isinstance(own, dict):
         return entry
-    if entry["class_name"] in LAYERS | {"Sequential"} and "module" in entry:
-        entry["registered_name"] = entry["class_name"]  # by which the one who loads finds it
+    if _is_ours(entry):
+        entry.setdefault("registered_name", entry["class_name"])
+        entry.setdefault("module", OUR_MODULES[1])
+    elif entry["class_name"] in LAYERS | MODELS:
+        # By which the one who loads finds it; other versions of Keras keep it elsewhere, or do not say.
+        entry |= {"registered_name": entry["class_name"], "module": "keras.layers"}
     if entry["class_name"] == "Sequential" and isinstance(built, dict):
         own.setdefault("build_input_shape", built.get("input_shape"))
-    own.pop("rng_type", None)
+    if entry["class_name"] in MODELS and isinstance(own.get("layers"), list):
+        _modernise(own)
+    for key in ("rng_type", *UNKNOWN.get(entry["class_name"], ())):
+        own.pop(key, None)
+    if isinstance(own.get("dtype"), dict) and own["dtype"].get("class_name") == "Policy":
+        own["dtype"] = own["dtype"]["config"]["name"]
+    if entry["class_name"] == "InputLayer" and "batch_input_shape" in own:
+        own["batch_shape"] = own.pop("batch_input_shape")
     for key in ("batch_shape", "batch_input_shape", "build_input_shape"):
         if isinstance(own.get(key), list) and own[key]:
             own[key] = [None, *own[key][1:]]
+    if isinstance(own.get("axis"), list) and len(own["axis"]) == 1:
+        own["axis"] = own["axis"][0]
     for key in own:
         if key.endswith("_initializer"):
             own[key] = "zeros" if zeros else _without_decomposition(own[key])
     return entry
+
+
+def _modernise(own: dict[str, Any]) -> None:
+    """Say as Keras 3 does what Keras 2 said of a network: shape of its input, names, and which call is meant.
+
+    Of a network within that begins with its input, Keras 2 counts the calls from 1.
+    """
+    layers = [layer for layer in own["layers"] if isinstance(layer.get("config"), dict)]
+    shapes = [layer["config"].pop("batch_input_shape", None) for layer in layers]
+    if shapes and shapes[0]:  # without an InputLayer, the first layer has it
+        own.setdefault("build_input_shape", shapes[0])
+    from_one = {_name(layer): layer["class_name"] for layer in layers if _begins_with_input(layer)}
+    for named in (each for layer in layers for each in (layer, layer["config"]) if "name" in each):
+        named["name"] = renamed(named["name"])
+    nodes = [node for layer in layers for node in layer.get("inbound_nodes") or () if isinstance(node, list)]
+    if not nodes:
+        return
+    _without_lists_of_one(own)
+    calls, ends = _calls_named(nodes), _calls_named([own.get("input_layers"), own.get("output_layers")])
+    # Of a Functional that is an output, Keras 3 counts from 1 as well.
+    for call in calls + [end for end in ends if from_one.get(end[0]) == "Sequential"]:
+        if call[0] in from_one:
+            fine = type(call[1]) is int and call[1] > 0
+            require(fine, f"there is no call {str(call[1])[:60]} of network {call[0][:60]!r}")
+            call[1] -= 1
+    for call in calls + ends:
+        call[0] = renamed(call[0])
+
+
+def renamed(name: Any) -> Any:
+    """Return the name of a layer as Keras 3 allows it; those of Keras 2 may have a slash."""
+    return name.replace("/", "_") if isinstance(name, str) else name
+
+
+def _calls_named(value: Any) -> list[list[Any]]:
+    """Return what names the result of a call, as Keras 2 does: lists of layer, call, result."""
+    lists = (inner for inner in _walk(value, (list,)) if isinstance(inner, list))
+    return [each for each in lists if len(each) > 2 and isinstance(each[0], str)]
+
+
+def _without_lists_of_one(own: dict[str, Any]) -> None:
+    """Let a network of one input, or one output, take and give that, and no list of it."""
+    for key in ("input_layers", "output_layers"):
+        ends = own.get(key)
+        if isinstance(ends, list) and len(ends) == 1 and isinstance(ends[0], list):
+            own[key] = ends[0]
+
+
+def _name(layer: dict[str, Any]) -> str:
+    return str(layer.get("name") or layer["config"].get("name"))
+
+
+def _begins_with_input(layer: dict[str, Any]) -> bool:
+    within = layer["config"].get("layers") if layer.get("class_name") in MODELS else None
+    return isinstance(within, list) and bool(within) and within[0].get("class_name") == "InputLayer"
 
 
 def _without_decomposition(initializer: Any) -> Any:
