@@ -1,17 +1,18 @@
 """What a game does with an image and with the network's answer, read from its code; nothing of it is run."""
 
 import ast
-import math
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fer_lib.data.faces import DEFAULT_CLASSES
 from fer_lib.files import UsageError, printable, read_regular
 from fer_tools.grading import walk
-from fer_tools.grading.reading import SCALES
 from fer_tools.grading.values import Network, NumpyInteger, Pixels, Unknown
+from fer_tools.model_files.pixels import SCALES
 
 LARGEST_CODE = 500_000  # bytes
 DEEPEST = 100  # of the syntax tree
@@ -79,14 +80,11 @@ class Game:
         """The pixels that it gives the network, of `SCALES`, or in words."""
         if self.image is None:
             return None
-        for name, (factor, offset) in SCALES.items():
-            if (
-                math.isclose(self.image.factor, factor, rel_tol=0.02)
-                and abs(self.image.offset - offset) < 0.01
-            ):
+        black, white = self.image.offset, 255 * self.image.factor + self.image.offset
+        for name, ends in SCALES.items():
+            if np.allclose((black, white), ends, rtol=0.02, atol=0.01):
                 return name
-        low, high = self.image.offset, 255 * self.image.factor + self.image.offset
-        return f"{low:.3g}..{high:.3g}"
+        return f"{black:.3g}..{white:.3g}"
 
 
 def read(path: Path) -> Game:
