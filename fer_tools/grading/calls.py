@@ -185,31 +185,24 @@ def reshaped(image: Pixels, shape: Any) -> Any:
 
 def _resized(called: Name, image: Pixels, given: list, named: dict[str, Any], node: ast.Call) -> Any:
     """Return an image after one of the functions that are called resize, which are not the same at all."""
-    size = (
-        given[1]
-        if len(given) > 1
-        else named.get("dsize", named.get("size", named.get("new_shape", named.get("output_shape"))))
-    )
+    names = (name for name in ("dsize", "size", "new_shape", "output_shape") if name in named)
+    size = given[1] if len(given) > 1 else named.get(next(names, ""))
     sides = [whole(side) for side in size] if isinstance(size, list | tuple) else None
-    rest = () if image.shape is None else image.shape[2:]
-    step = Step("resize", node)
     if called.root == "numpy":
-        return image.shaped(sides, step, resize="np.resize", method="")
-    sides = sides or [None, None]
+        shape = None if sides is None else tuple(sides)
+        return image.shaped(shape, Step("resize", node, shape), resize="np.resize", method="")
+    sides, before = sides or [None, None], image.shape or (None, None)
     if called.root == "cv2":
         method = named.get("interpolation", given[5] if len(given) > 5 else Name("cv2.INTER_LINEAR"))
         method = method.last if isinstance(method, Name) else "?"
         method = "bilinear" if method == "INTER_LINEAR" else method
-        rest = () if rest == (1,) else rest
-        return image.shaped([*sides[::-1], *rest], step, resize="cv2.resize", method=method)
-    if called.root in ("tensorflow", "keras") and "image" in called.full:
+        shape = (*sides[::-1], *([] if before[2:] == (1,) else before[2:]))
+        return image.shaped(shape, Step("resize", node, shape), resize="cv2.resize", method=method)
+    if called.root in ("tensorflow", "keras") and "image" in called.full and len(before) > 2:
         method = named.get("method", given[2] if len(given) > 2 else "bilinear")
-        lead = () if image.shape is None or len(image.shape) < 4 else image.shape[:1]
-        last = () if image.shape is None else image.shape[-1:]
-        shape = [*lead, *sides[:2], *last]
-        return image.shaped(
-            shape, step, resize="tf.image.resize", method=method if isinstance(method, str) else "?"
-        )
+        method = method if isinstance(method, str) else "?"
+        shape = (*before[:-3], *sides[:2], before[-1])
+        return image.shaped(shape, Step("resize", node, shape), resize="tf.image.resize", method=method)
     return NOT_KNOWN
 
 
@@ -305,9 +298,8 @@ def _method_of_image(image: Pixels, name: str, given: list, named: dict[str, Any
         return image
     if name == "resize" and image.pillow and isinstance(given[0], list | tuple):
         sides = [whole(side) for side in given[0]][::-1]
-        return image.shaped(
-            [*sides, *(image.shape or ())[2:]], Step("resize", node), resize="PIL", method="bicubic"
-        )
+        shape = (*sides, *(image.shape or ())[2:])
+        return image.shaped(shape, Step("resize", node, shape), resize="PIL", method="bicubic")
     if name == "reshape":
         return reshaped(image, given[0] if len(given) == 1 else given)
     if name in ("squeeze", "repeat"):

@@ -13,7 +13,8 @@ from fer_lib.data import load
 from fer_lib.data.faces import DEFAULT_CLASSES, FaceDataset
 from fer_lib.data.split import find_duplicates
 from fer_lib.files import UsageError, printable
-from fer_tools.grading import findings, network, reading
+from fer_tools.grading import findings, network, playing, reading
+from fer_tools.grading.player import Game
 from fer_tools.grading.reading import Reading
 from fer_tools.model_files import inspection, limits, loading, pixels
 from fer_tools.model_files.pixels import SCALES
@@ -59,7 +60,7 @@ def images(data: str) -> Images:
     return Images(load.describe(data), drawn, test, twin)
 
 
-def diagnose(path: str | Path, faces: Images, limit: int) -> dict[str, Any]:
+def diagnose(path: str | Path, faces: Images, limit: int, game: Game | None = None) -> dict[str, Any]:
     """Diagnose a model file.
 
     Returns
@@ -75,10 +76,13 @@ def diagnose(path: str | Path, faces: Images, limit: int) -> dict[str, Any]:
         with limits.bounded(path):
             opened = loading.opened(path)
             _describe(opened, found)
-        _examine(opened, faces, found)
+        answers = _examine(opened, faces, found)
+        if game is not None:
+            _watch(game, answers, faces, found)
         found["state"] = "findings" if found["findings"] else "fine"
     except UsageError as error:
         found |= {"state": "refused", "reason": printable(str(error).removeprefix(f"{path}: "))}
+        found["game"] = playing.described(game, None) if game is not None else None
     found["cost"]["seconds"] = round(time.perf_counter() - start, 2)
     return found
 
@@ -127,18 +131,24 @@ def _describe(opened: loading.Opened, found: dict[str, Any]) -> None:
     found["output"] = {"classes": shapes[1][1], "activation": network.activation(last)}
 
 
-def _examine(opened: loading.Opened, faces: Images, found: dict[str, Any]) -> None:
-    """Let the network answer, and fill in how it is read, how good it is, and all findings."""
+def _examine(opened: loading.Opened, faces: Images, found: dict[str, Any]) -> network.Answers | None:
+    """Let the network answer, and fill in how it is read, how good it is, and all findings.
+
+    Returns
+    -------
+    network.Answers, or None
+        By which a game can play; None if it is of no use.
+    """
     model, say = opened.model, found["findings"]
     say += findings.of_network(found, network.missing_layers(model))
     declared = pixels.declared(model)
     found["reading"] = _unread(declared)
     if not all(np.isfinite(value).all() for value in model.get_weights()):
         say.append(findings.not_finite("weights"))
-        return
+        return None
     if found["output"]["classes"] != len(DEFAULT_CLASSES) or found["input"]["channels"] not in (1, 3):
         say.append(findings.other_task(found))
-        return
+        return None
     answers = network.Answers(model, opened.cost.memory)
     try:
         _read_and_measure(answers, faces, declared, found)
@@ -146,6 +156,20 @@ def _examine(opened: loading.Opened, faces: Images, found: dict[str, Any]) -> No
         found |= {"reading": _unread(declared), "test": None}
         say.append(findings.not_finite("outputs"))
     found["cost"]["images_seen"] = answers.seen
+    return answers if found["test"] else None
+
+
+def _watch(game: Game, answers: network.Answers | None, faces: Images, found: dict[str, Any]) -> None:
+    """Let the game play with the network, and fill in how that goes."""
+    share = None
+    if answers is not None:
+        try:
+            share = playing.accuracy(game, answers, faces.test.images, faces.test.labels)
+        except network.NotFinite:  # at pixels that the network was not made for
+            share = None
+        found["cost"]["images_seen"] = answers.seen
+    found["game"] = playing.described(game, share)
+    found["findings"] += playing.of_game(game, found, share)
 
 
 def _unread(declared: str | None) -> dict[str, Any]:
@@ -181,7 +205,7 @@ def _read(read: Reading, declared: str | None) -> dict[str, Any]:
     return {
         "told": read.order is not None,
         "order": None if read.order is None else findings.named(read.order),
-        "scale": read.scale,
+        "scale": read.scale if read.certain else None,
         "p_value": read.p_value,
         "images": read.images,
         "sentence": findings.sentence(read, declared),

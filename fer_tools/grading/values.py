@@ -56,10 +56,21 @@ class Own:
 
 @dataclass(frozen=True)
 class Step:
-    """Something that was done to an image: "scale", "resize" or "colour", and the expression that did it."""
+    """Something that was done to an image.
+
+    Attributes
+    ----------
+    what : str
+        "scale", "resize" or "colour".
+    node : ast.AST
+        The expression that did it.
+    shape : tuple, or None
+        Of the image after it, if it was resized.
+    """
 
     what: str
     node: Any
+    shape: tuple[int | None, ...] | None = None
 
 
 class Probability(float):
