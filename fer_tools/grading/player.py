@@ -183,7 +183,8 @@ def _walk_through(game: Game, tree: ast.Module, name: str, known: dict[str, Any]
     )
     game.numpy_integer = checked and any(isinstance(each, NumpyInteger) for row in answers for each in row)
     if asked:
-        game.model, game.asked = asked[0][0] if isinstance(asked[0][0], Network) else None, asked[0][2]
+        networks = {each[0] for each in asked if isinstance(each[0], Network)}
+        game.model, game.asked = networks.pop() if len(networks) == 1 else None, asked[0][2]
         _take_image(game, images)
     _take_answers(game, answers)
 

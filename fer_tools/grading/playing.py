@@ -19,14 +19,14 @@ REPEATS = "np.resize"  # which repeats the bytes of an image until they fill the
 def described(game: Game, accuracy: float | None) -> dict[str, Any]:
     """Return what is known of a game, as the diagnosis has it."""
     image = game.image
-    channels = None if image is None else _channels(image)
+    shape = None if image is None else _shape(image, 1)
     return {
         "file": game.path.name,
         "found": game.found,
         "order": game.order,
         "scale": game.scale,
         "resize": None if image is None else image.resize or "none",
-        "colour": {1: "grey", 3: "rgb"}.get(channels),
+        "colour": {1: "grey", 3: "rgb"}.get(shape[-1]) if shape else None,
         "constant": game.constant is not None,
         "accuracy": accuracy,
         "sentence": _sentence(game, accuracy),
@@ -56,10 +56,12 @@ def _sentence(game: Game, accuracy: float | None) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _channels(image: Pixels) -> int | None:
-    if image.shape is None:
-        return None
-    return image.shape[-1] if image.shape[-1] in (1, 3) and len(image.shape) > 2 else 1
+def _shape(image: Pixels, channels: int) -> tuple[int | None, ...] | None:
+    """Return the shape that Keras makes of an image: it adds or takes away a last axis of one."""
+    shape = image.shape
+    if shape is not None and len(shape) == 3 and channels == 1 and shape[-1] != 1:
+        return (*shape, 1)
+    return shape[:-1] if shape is not None and len(shape) == 5 and shape[-1] == 1 else shape
 
 
 def accuracy(game: Game, answers: Answers, faces: np.ndarray, labels: np.ndarray) -> float | None:
@@ -69,7 +71,7 @@ def accuracy(game: Game, answers: Answers, faces: np.ndarray, labels: np.ndarray
     """
     image = game.image
     plain = image is not None and image.shape is not None and not game.thresholds | game.adjusted
-    if game.table is None or not plain or _wrong_shape(game, answers.sides, answers.channels):
+    if game.table is None or not plain or _wrong_shape(image, answers.sides, answers.channels):
         return None
     ends = image.offset, 255 * image.factor + image.offset
     if image.resize == REPEATS:
@@ -85,16 +87,17 @@ def accuracy(game: Game, answers: Answers, faces: np.ndarray, labels: np.ndarray
     return float((numbers[outputs.argmax(axis=1)] == labels).mean())
 
 
-def _wrong_shape(game: Game, sides: Sequence[int], channels: int) -> str | None:
-    """Return what is wrong with the shape of what the network is given: "size", "colour" or nothing."""
-    shape = game.image.shape
+def _wrong_shape(image: Pixels, sides: Sequence[int], channels: int) -> str | None:
+    """Return what is wrong with the shape of an image for a network: "axes", "colour", "size"."""
+    shape = _shape(image, channels)
     if shape is None:
         return None
-    if _channels(game.image) != channels:
+    if len(shape) != 4:
+        return "axes"
+    if shape[-1] not in (channels, None):
         return "colour"
-    given = [side for side in (shape[1:3] if len(shape) == 4 else shape[:2])]
-    fits = all(side in (None, wanted) for side, wanted in zip(given, sides, strict=False))
-    return None if fits and game.image.resize else "size"
+    fits = all(side in (None, wanted) for side, wanted in zip(shape[1:3], sides, strict=True))
+    return None if fits and image.resize else "size"
 
 
 def of_game(game: Game, facts: Mapping[str, Any], playing: float | None) -> Iterator[Finding]:
@@ -121,15 +124,19 @@ def of_game(game: Game, facts: Mapping[str, Any], playing: float | None) -> Iter
         yield from _of_model(game, facts["file"]["name"])
         if game.image is not None:
             yield from _of_image(game, facts)
+        order = []
         if game.table is not None and facts["reading"]["told"]:
-            yield from _of_order(game, facts, playing)
+            order = list(_of_order(game, facts, playing))
+            yield from order
         if game.numpy_integer:
             node = game.returns[0][0]
             yield finding(
                 "game-type",
                 f"Line {node.lineno} of {game.path.name} returns a number of numpy's type, which the game "
                 "refuses as an invalid emotion: it wants an int.",
-                _write(game, node, f"return int({ast.unparse(node.value)})"),
+                "What is to be written for the order of answers mends this, too."
+                if order
+                else _write(game, node, f"return int({ast.unparse(node.value)})"),
             )
 
 
@@ -208,8 +215,8 @@ def _there(path: Path) -> bool:
 
 def _of_image(game: Game, facts: Mapping[str, Any]) -> Iterator[Finding]:
     shape, file, asked = facts["input"], game.path.name, game.asked.lineno
-    sides = shape["height"], shape["width"]
-    wrong = _wrong_shape(game, sides, shape["channels"])
+    sides, given = (shape["height"], shape["width"]), _size(game.image)
+    wrong = _wrong_shape(game.image, sides, shape["channels"])
     resized = next((step for step in reversed(game.image.steps) if step.what == "resize"), None)
     if game.image.resize == REPEATS:
         yield finding(
@@ -219,20 +226,51 @@ def _of_image(game: Game, facts: Mapping[str, Any]) -> Iterator[Finding]:
             _scaled_instead(game, resized, sides),
         )
     elif wrong == "size":
-        given = "x".join("?" if side is None else str(side) for side in game.image.shape)
         what = f"is brought to {given}" if resized else "is never resized"
+        size = f"({sides[1]}, {sides[0]})"
         yield finding(
             "game-size",
-            f"The network takes {sides[0]}x{sides[1]}, but the image that line {asked} of {file} gives it {what}.",
+            f"The network takes {sides[0]}x{sides[1]}, but what line {asked} of {file} gives it {what}.",
             _scaled_instead(game, resized, sides)
             if resized
-            else f"Write as the first line of _get_emotion: `img = cv2.resize(img, ({sides[1]}, {sides[0]}))`.",
+            else f"Write as the first line of _get_emotion: `img = cv2.resize(img, {size})`.",
         )
-    if wrong == "colour":
-        yield _colour(game, shape["channels"])
+    if wrong in ("axes", "colour"):
+        yield finding(
+            "game-shape",
+            f"The network takes 1x{'x'.join(map(str, shape.values()))}, and line {asked} of {file} gives it "
+            f"{given}: Keras refuses that.",
+            _reshaped(game, shape["channels"], wrong),
+        )
     wanted = facts["reading"]["scale"] if facts["reading"]["told"] else None
     if wanted and game.scale != wanted:
         yield _scale(game, wanted)
+
+
+def _size(image: Pixels) -> str:
+    return "x".join("?" if side is None else str(side) for side in image.shape or ())
+
+
+def _reshaped(game: Game, channels: int, wrong: str) -> str:
+    """Return how to give the network an image of the right number of axes and channels."""
+    if not game.asked.args:
+        return f"Bring it to that shape before line {game.asked.lineno}."
+    fed = game.asked.args[0]
+    text, length = ast.unparse(fed), len(game.image.shape)
+    if isinstance(fed, ast.List | ast.Tuple):
+        text = f"np.array({text})"
+    if wrong == "colour":
+        return _replace(game, fed, f"np.repeat({text}, 3, axis=-1)" if channels == 3 else f"{text}[..., :1]")
+    last = game.image.shape[-1]
+    if length == 3 and last in (1, 3):
+        text = f"np.expand_dims({text}, axis=0)"
+        return _replace(game, fed, text if last == channels else f"np.repeat({text}, 3, axis=-1)")
+    if length == 3:
+        return _replace(game, fed, f"np.stack([{text}] * 3, axis=-1)")
+    if length == 2:
+        text = f"np.stack([{text}] * 3, axis=-1)" if channels == 3 else text
+        return _replace(game, fed, f"np.expand_dims({text}, axis=0)")
+    return f"Give it one image and no more axes in line {game.asked.lineno}: 1, height, width, {channels}."
 
 
 def _scaled_instead(game: Game, resized: Step, sides: Sequence[int]) -> str:
@@ -247,26 +285,14 @@ def _scaled_instead(game: Game, resized: Step, sides: Sequence[int]) -> str:
     return _replace(game, resized.node, f"{text}[np.newaxis]" if len(shape) == 4 else text)
 
 
-def _colour(game: Game, channels: int) -> Finding:
-    code = "GRAY2RGB" if channels == 3 else "RGB2GRAY"
-    given, line = _channels(game.image), game.asked.lineno
-    return finding(
-        "game-colour",
-        f"The network takes {channels} channel{'s' * (channels > 1)}, and line {line} of {game.path.name} gives "
-        f"it an image of {given}: Keras refuses it.",
-        f"Write as the first line of _get_emotion: `img = cv2.cvtColor(img, cv2.COLOR_{code})`"
-        + (", and remove what adds a last axis later." if channels == 3 else "."),
-    )
-
-
 def _scale(game: Game, wanted: str) -> Finding:
     nodes = [step.node for step in game.image.steps if step.what == "scale"]
     given, line, file = game.scale, game.asked.lineno, game.path.name
     if wanted == "0..255" and nodes:
         return finding(
             "game-scale",
-            f"Line {nodes[0].lineno} of {file} brings pixels to {given}, but the network expects 0..255, and so "
-            "sees nearly the same grey everywhere.",
+            f"Line {nodes[0].lineno} of {file} brings pixels to {given}, but the network expects 0..255, and "
+            "so sees nearly the same grey everywhere.",
             _unscaled(game, nodes),
         )
     fed = game.asked.args[0] if game.asked.args else None
@@ -283,7 +309,7 @@ def _unscaled(game: Game, nodes: Sequence[ast.AST]) -> str:
         return " ".join(_unscaled(game, [node]) for node in nodes)
     inner = nodes[0]
     if isinstance(inner, ast.AugAssign):
-        return f"Remove line {inner.lineno} of {game.path.name}: `{game.lines[inner.lineno - 1].strip()}`."
+        return f"Remove {_where(game, inner)}: `{ast.unparse(inner)}`."
     sides = [inner.left, inner.right] if isinstance(inner, ast.BinOp) else [inner.args[0]]
     kept = next(
         (side for side in sides if any(isinstance(each, ast.Name) for each in ast.walk(side))), sides[0]
@@ -301,8 +327,11 @@ def _replace(game: Game, node: ast.AST, text: str) -> str:
     if node.end_lineno != node.lineno:
         return _write(game, node, text)
     line = game.lines[node.lineno - 1].encode()  # columns count bytes
-    new = (line[: node.col_offset] + text.encode() + line[node.end_col_offset :]).decode(errors="replace")
-    return f"In {_where(game, node)}, write `{new.strip()}` for `{line.decode().strip()}`."
+    new = (line[: node.col_offset] + text.encode() + line[node.end_col_offset :]).decode().strip()
+    name, equals, value = new.partition(" = ")
+    if equals and name == value:
+        return f"Remove {_where(game, node)}: `{line.decode().strip()}`."
+    return f"In {_where(game, node)}, write `{new}` for `{line.decode().strip()}`."
 
 
 def _where(game: Game, node: ast.AST) -> str:

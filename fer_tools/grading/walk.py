@@ -145,7 +145,7 @@ class Walk:
         self.outputs, self.known = outputs, known
         self.taken: list[bool] = []
         self.way = Way()
-        self._decided, self._steps, self._depth = list(decided), 0, 0
+        self._decided, self._steps, self._depth, self._trying = list(decided), 0, 0, 0
         self._module: dict[str, Any] = {}
         self._scopes: list[dict[str, Any]] = [self._module]
 
@@ -314,6 +314,7 @@ class Walk:
             raise Stuck("a loop whose end is not known", node.lineno)
 
     def _do_try(self, node: ast.Try) -> None:
+        self._trying += 1
         try:
             self.run(node.body)
         except Raised:
@@ -322,6 +323,8 @@ class Walk:
             self.run(node.handlers[0].body)
         else:
             self.run(node.orelse)
+        finally:
+            self._trying -= 1
         self.run(node.finalbody)
 
     def _do_with(self, node: ast.With) -> None:
@@ -543,7 +546,8 @@ class Walk:
 
     def _library(self, called: Name, given: list, named: dict[str, Any], node: ast.Call) -> Any:
         if called.last == "load_model":
-            return Network(given[0] if given else named.get("filepath"), node.lineno)
+            path = given[0] if given else named.get("filepath")
+            return Network(None if self._trying else path, node.lineno)  # if it fails, there is another way
         if called.full in ("builtins.hasattr", "builtins.getattr") and isinstance(given[0], Own):
             there = given[1] in given[0].attributes or given[1] in given[0].methods
             if called.last == "hasattr":
