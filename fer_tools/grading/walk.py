@@ -358,7 +358,7 @@ class Walk:
         for scope in (self._scopes[-1], self._module):
             if node.id in scope:
                 return scope[node.id]
-        if node.id in USUAL:
+        if node.id in USUAL and "*" not in self._module:
             self.way.undefined.setdefault(node.id, node.lineno)
             return Name(USUAL[node.id])
         return Name(f"builtins.{node.id}")
@@ -502,7 +502,7 @@ class Walk:
     def _of_subscript(self, node: ast.Subscript) -> Any:
         owner, key = self.value(node.value), self.value(node.slice)
         if isinstance(owner, Pixels):
-            found = calls.indexed(owner, key)
+            found = calls.indexed(owner, key, node)
             return self._unknown(node) if found is None else found
         if isinstance(key, tuple) and isinstance(owner, list):
             for each in key:

@@ -160,6 +160,20 @@ def _number(out):
     assert (read.scale, read.image.shape) == ("0..1", (1, 64, 64))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "h, w = img.shape\nimage = cv2.resize(img[h // 4 : h, : w // 2], (64, 64))[None]",
+        "image = cv2.resize(cv2.resize(img, (100, 100)), (64, 64))[None]",
+        "image = cv2.resize(img, (64, 64), interpolation=cv2.INTER_CUBIC)[None]",
+    ],
+    ids=["a part of it", "resized twice", "another interpolation"],
+)
+def test_a_game_that_treats_images_otherwise_gets_no_accuracy(network_of_the_games, tmp_path, body):
+    path = game(tmp_path, f"{body}\n{ASK}\n{MAP}")
+    assert not player.read(path).unclear and watched(path, network_of_the_games) == (None, [])
+
+
 def test_what_config_says_counts(tmp_path):
     (tmp_path / "config.py").write_text(
         "categories = ['happy', 'neutral', 'surprise']\nimage_size = (150, 140)\n"
