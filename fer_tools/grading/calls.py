@@ -214,9 +214,7 @@ def _converted(image: Pixels, code: Any, node: ast.Call) -> Any:
     channels = image.shape[2] if len(image.shape) == 3 else 1
     before, _, after = code.last.removeprefix("COLOR_").partition("2")
     if (before == "GRAY") != (channels == 1):
-        return Unknown(
-            node.lineno, f"{ast.unparse(node)}, of an image of {channels} channel{'s' * (channels != 1)}"
-        )
+        return Unknown(node.lineno, f"{code(node)}, of an image of {channels} channel{'s' * (channels != 1)}")
     if after == "GRAY":
         return image.shaped(image.shape[:2], Step("colour", node))
     if after in ("RGB", "BGR"):

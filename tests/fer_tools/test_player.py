@@ -46,7 +46,7 @@ HAPPY_FIRST = ["happy", "neutral", "surprise"]
 
 def game(folder: Path, body: str, head: str = HEAD) -> Path:
     path = folder / "game.py"
-    path.write_text(head + "".join(f"        {line}\n" for line in body.splitlines()), encoding="utf-8")
+    path.write_text(head + "".join(f"        {line}\n" for line in body.split("\n")), encoding="utf-8")
     return path
 
 
@@ -237,6 +237,10 @@ BOMBS = {
     "deep": f"return {'-' * 5000}1",
     "nested": f"return {'(' * 90}1{')' * 90}",
     "exec": "import os\nos.system('touch run')\nexec('open(\"run\", \"w\")')\nos.mkdir('folder')\nreturn 1",
+    "digits": f"x = 0x{'f' * 100_000}\nreturn x",
+    "infinity": "return int((img * 1e300 * 1e300 / 1e-320).max())",
+    "lists compared": "x, y = [1], [1]\n" + "x, y = [x, x], [y, y]\n" * 40 + "return x == y",
+    "a list in itself": "x = [1]\nx.append(x)\nreturn int(np.argmax([x, x])) + len(str(x == [x]))",
     "wide": f"return [{'self.x,' * 20000}]",
     "comprehension": "return [a for a in range(999) for b in range(999) for c in range(999)]",
 }
@@ -257,6 +261,8 @@ def test_hostile_code_ends_soon_and_is_not_run(tmp_path, monkeypatch, bomb):
         (b"def _get_emotion(self, img):\n    return (\n", "line 2 is no Python"),
         (b"\0\0", "no Python"),
         (b"\xff\xfe\x00d", "no Python"),
+        (b"# coding: rot13\nqrs _trg_rzbgvba(): cnff\n", "no Python"),
+        (b"# coding: no such\n", "no Python"),
         (b"", "no function _get_emotion"),
         (b"x = 1\n", "no function _get_emotion"),
         (("x = " + "[" * 300 + "]" * 300).encode(), "no Python"),
@@ -403,6 +409,22 @@ def test_a_failing_game_is_mended_from_what_is_said(network_of_the_games, tmp_pa
     assert np.mean(answers == test.labels) == pytest.approx(best, abs=1e-9)
     assert all(type(answer) is int for answer in answers)
     assert watched(path, ours) == (pytest.approx(best, abs=1e-9), [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_and_columns_are_those_of_python(network_of_the_games, tmp_path, encoding, end):
+    line = "image = image / 255.0  # é \x0c of öäü"
+    path = game(tmp_path, f"é = 'öä\x0cü'; {GREY}\n{line}\n{ASK}\n{MAP}")
+    text = f"# -*- coding: {encoding.removesuffix('-sig')} -*-\n" + path.read_text(encoding="utf-8")
+    path.write_bytes(text.replace("\n", end).encode(encoding))
+    (found,) = watched(path, network_of_the_games)[1]
+    assert "Remove line 26 of game.py: `image = image / 255.0" in found["advice"] and "öäü" in found["advice"]
+    path.write_bytes(
+        text.replace("image / 255.0", "{'é': image / 255}['é']").replace("\n", end).encode(encoding)
+    )
+    (found,) = watched(path, network_of_the_games)[1]
+    assert "In line 26 of game.py, write `image = {'é': image}['é']" in found["advice"]
 
 
 @pytest.mark.parametrize(
