@@ -36,9 +36,9 @@ class Name:
 
 @dataclass(frozen=True)
 class Network:
-    """A loaded network, the path that it was loaded from, and in which line."""
+    """A loaded network, the path that it was certainly loaded from, and in which line."""
 
-    path: Any = None
+    path: str | None = None
     line: int = 0
 
 

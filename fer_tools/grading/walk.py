@@ -560,7 +560,8 @@ class Walk:
     def _library(self, called: Name, given: list, named: dict[str, Any], node: ast.Call) -> Any:
         if called.last == "load_model":
             path = given[0] if given else named.get("filepath")
-            return Network(None if self._trying else path, node.lineno)  # if it fails, there is another way
+            certain = isinstance(path, str) and not self._trying  # if it fails, there is another way
+            return Network(path if certain else None, node.lineno)
         if called.full in ("builtins.hasattr", "builtins.getattr") and isinstance(given[0], Own):
             there = given[1] in given[0].attributes or given[1] in given[0].methods
             if called.last == "hasattr":
