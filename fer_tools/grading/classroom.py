@@ -1,0 +1,366 @@
+"""Grade a class: look at what each student handed in, diagnose what is meant, mark it, write what came of it.
+
+OUT/
+class.html    for the teacher, with all that was found
+feedback/     a .md and a .html for each student
+grades.json   the same for programs
+canvas.csv    the roster, with one column filled
+cache/        what is known of each file, so that nothing is done twice
+"""
+
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fer_lib.files import UsageError, atomic_path, printable, read_regular, sha256_of
+from fer_tools import locks, scratch
+from fer_tools.grading import feedback, limited, marks, meant, page, roster, submissions, verdict, work
+from fer_tools.grading.meant import Choice
+from fer_tools.grading.rubric import Rubric, Section
+from fer_tools.grading.submissions import Submission, Unreadable
+from fer_tools.json_files import write_json
+from fer_tools.model_files.inspection import LARGEST_FILE
+from fer_tools.progress import Progress
+from fer_tools.run import machine
+
+MEMORY = 3 << 29  # bytes for a process that diagnoses, with room to spare
+QUEUED = 2  # files a worker that wait, in memory
+BROKEN = (Unreadable, UsageError, OSError, ValueError, RuntimeError, zipfile.BadZipFile, MemoryError)
+
+
+@dataclass
+class Student:
+    """A submission and what became of it.
+
+    Attributes
+    ----------
+    file : str
+        Name of its feedback, without ending.
+    choices : dict of str to Choice
+        By section.
+    keys : dict of str to str
+        Of the diagnosis that a section needs.
+    remarks : list of str
+        On what was left out.
+    """
+
+    submission: Submission
+    file: str
+    choices: dict[str, Choice] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    diagnoses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    marked: marks.Marked | None = None
+    row: int | None = None  # of the roster
+
+    @property
+    def name(self) -> str:
+        """As the teacher knows it."""
+        return self.submission.name
+
+
+@dataclass
+class Graded:
+    """A class, as its page shows it."""
+
+    title: str
+    rubric: Rubric
+    students: list[Student]
+    shared: list[list[tuple[str, str]]]
+    remarks: list[str]
+    facts: list[tuple[str, str]]
+
+
+def grade(
+    folder: Path,
+    rubric: Rubric,
+    out: Path,
+    needs: work.Settings,
+    class_list: roster.Roster | None = None,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    others: tuple[Path, ...] = (),
+) -> Graded:
+    """Grade a class, and write its page, feedback, grades and column.
+
+    Parameters
+    ----------
+    folder : Path
+        In which a folder or zip a student lies.
+    rubric : Rubric
+    out : Path
+        To be filled; nothing is written elsewhere.
+    needs : Settings
+        Of diagnoses.
+    class_list : Roster, optional
+    jobs : int, optional
+        Diagnoses at once; as many as cores and memory allow, if not given.
+    scheduler : str, optional
+        Address of a dask scheduler that has workers for it.
+    others : tuple of Path
+        What may lie in the folder and is no submission.
+
+    Raises
+    ------
+    UsageError
+        If there are no submissions, another process fills `out`, or the scheduler is not there.
+    """
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"--out: {out} lies in the folder of the class; choose another place")
+    students = _students(submissions.of_class(folder, others))
+    out.mkdir(parents=True, exist_ok=True)
+    with locks.exclusive(out):
+        scratch.remove_leftovers(out)
+        _Diagnoses(out / "cache", needs).make(students, rubric, jobs, scheduler, folder.resolve().name)
+        graded = _marked(students, rubric, needs, folder)
+        if class_list:
+            _fill(class_list, graded, out / "canvas.csv")
+        _write(graded, out)
+    return graded
+
+
+def _students(found: list[Submission]) -> list[Student]:
+    """Give each submission a name for files that no other has."""
+    students, taken = [], set()
+    for submission in found:
+        whole = "\0".join(str(path.name) for path in submission.paths)
+        file = plain(submission.name)
+        if file != submission.name or file.casefold() in taken:
+            digest = sha256_of(whole.encode(errors="surrogateescape"))
+            file = f"{file or 'student'}-{digest[:8]}"
+        taken.add(file.casefold())
+        students.append(Student(submission, file))
+    for student in students:  # of those with one name, the file's tells them apart
+        same = [other for other in students if other.name == student.name]
+        if len(same) > 1:
+            for other in same:
+                kind = printable(other.submission.paths[0].name)[-40:]
+                other.submission = Submission(
+                    f"{other.name} ({kind})", other.submission.keys, other.submission.paths
+                )
+    return students
+
+
+def plain(name: str) -> str:
+    """Return a name as part of that of a file on any system; "" if nothing of it is left."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._")[:60]
+
+
+class _Diagnoses:
+    """What is known of files, kept on the disk: a class that was interrupted goes on where it was."""
+
+    def __init__(self, folder: Path, needs: work.Settings) -> None:
+        self.folder, self.needs = folder, needs
+        self.known: dict[str, dict[str, Any]] = {}
+        self.waiting: dict[Future, str] = {}
+
+    def make(
+        self, students: list[Student], rubric: Rubric, jobs: int | None, scheduler: str | None, title: str
+    ) -> None:
+        """Look at all submissions, and diagnose what is meant in each that is not known yet."""
+        with Progress(len(students)) as progress, _pool(jobs, scheduler) as (pool, workers):
+            for student in students:
+                self._look_at(student, rubric, pool)
+                while len(self.waiting) > QUEUED * workers:
+                    self._take(progress, students, title)
+            while self.waiting:
+                self._take(progress, students, title)
+            self._show(progress, students, title)
+        for student in students:
+            student.diagnoses = {name: self.known[key] for name, key in student.keys.items()}
+
+    def _look_at(self, student: Student, rubric: Rubric, pool: Executor) -> None:
+        """Find what is meant in a submission, and hand it out."""
+        with scratch.folder() as folder, ExitStack() as stack:
+            try:
+                contents = submissions.opened(student.submission, folder, stack)
+                student.choices = meant.choose(contents, rubric)
+                student.remarks = contents.remarks
+                game = next((s for s in rubric.sections if s.file == "game"), None)
+                for section in rubric.sections:
+                    if section.file == "model":
+                        self._hand_out(student, section, game, pool)
+                if game:
+                    key = next((student.keys[name] for name in game.plays if name in student.keys), None)
+                    student.keys |= {game.id: key} if key else {}
+            except BROKEN as error:  # whatever there is in it: one submission, one reason
+                reason = printable(" ".join(str(error).split()))[:300] or type(error).__name__
+                student.choices = {s.id: Choice("unreadable", reason) for s in rubric.sections if s.file}
+                student.keys = {}
+
+    def _hand_out(self, student: Student, section: Section, game: Section | None, pool: Executor) -> None:
+        """Have the model of a section diagnosed, unless that is known or under way."""
+        choice = student.choices[section.id]
+        if choice.file is None:
+            return
+        played = student.choices[game.id] if game and self._plays(student, game) == section.id else None
+        program = played.file.read(submissions.LARGEST_TEXT) if played and played.file else None
+        key = self.needs.key(choice.sha256, choice.file.suffix, sha256_of(program) if program else "")
+        student.keys[section.id] = key
+        if key in self.known or key in self.waiting.values() or self._read(key):
+            return
+        model = choice.file.read(LARGEST_FILE)
+        self.waiting[pool.submit(work.diagnose, model, choice.file.suffix, program, self.needs)] = key
+
+    @staticmethod
+    def _plays(student: Student, game: Section) -> str | None:
+        """Return the section from whose model the game takes its own."""
+        return next((name for name in game.plays if student.choices[name].file), None)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.json"
+
+    def _read(self, key: str) -> bool:
+        """Look a diagnosis up; one that is damaged is made again."""
+        with suppress(UsageError):
+            self.known[key] = verdict.read(read_regular(self._path(key), limited.LARGEST_OUTPUT))
+        return key in self.known
+
+    def _take(self, progress: Progress, students: list[Student], title: str) -> None:
+        """Wait until a diagnosis is there, and keep it."""
+        self._show(progress, students, title)
+        done, _ = wait(self.waiting, timeout=1, return_when=FIRST_COMPLETED)
+        for future in done:
+            key = self.waiting.pop(future)
+            try:
+                content, why = future.result()
+            except Exception as error:  # a worker that was killed, or a connection that was lost
+                content, why = None, f"its worker was lost ({type(error).__name__}: {error})"[:300]
+            if content is None:  # not kept: the next time it is tried again
+                self.known[key] = verdict.refused(why)
+            else:
+                with atomic_path(self._path(key)) as temporary:
+                    temporary.write_bytes(content)
+                self.known[key] = verdict.read(content)
+
+    def _show(self, progress: Progress, students: list[Student], title: str) -> None:
+        looked = [student for student in students if student.choices]
+        ready = sum(all(key in self.known for key in student.keys.values()) for student in looked)
+        while progress.done < ready:
+            progress.step()
+        files = len(self.waiting)
+        line = f"{title}  {ready}/{len(students)} submissions" + f", {files} files at work or waiting" * bool(files)
+        progress.show(line + progress.left, (ready, files))
+
+
+@contextmanager
+def _pool(jobs: int | None, scheduler: str | None) -> Iterator[tuple[Executor, int]]:
+    """Yield what work is handed to, and how much of it is done at once."""
+    if scheduler:
+        from fer_tools.study import sweep
+
+        with sweep.cluster(1, None, scheduler) as client:
+            yield client.get_executor(pure=False), sum(client.nthreads().values())
+        return
+    import psutil
+
+    fitting = max(1, psutil.virtual_memory().available // MEMORY)
+    jobs = jobs or min(machine.usable_cores(), fitting)
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        yield pool, jobs
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        limited.end_all()
+        pool.shutdown()
+
+
+def _marked(students: list[Student], rubric: Rubric, needs: work.Settings, folder: Path) -> Graded:
+    for student in students:
+        student.marked = marks.mark(rubric, student.choices, student.diagnoses)
+    by_name = {student.name: student.marked for student in students}
+    facts = [
+        ("Assignment", rubric.assignment),
+        ("Rubric", rubric.source),
+        ("Test images", needs.data),
+        ("Policies", ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in rubric.policy.items())),
+        ("Version of the tools and data", f"{needs.version[:12]}, {needs.data_digest[:12]}"),
+    ]
+    remarks = []
+    if not limited.without_network():
+        remarks.append("this system gives no process a network of its own, so models were opened with the usual one")
+    return Graded(folder.resolve().name, rubric, students, marks.weights_shared(by_name), remarks, facts)
+
+
+def _fill(class_list: roster.Roster, graded: Graded, path: Path) -> None:
+    """Write points into the roster: of those alone in whose case no check needs a person."""
+    rows, unmatched = class_list.matched({each.name: each.submission.keys for each in graded.students})
+    points = {}
+    for student in graded.students:
+        student.row = rows.get(student.name)
+        if student.row is not None and student.marked.state == "graded":
+            points[student.row] = student.marked.automatic
+    absent = [class_list.student(i) for i in range(len(class_list.rows)) if i not in rows.values()]
+    graded.remarks += unmatched + class_list.formulas()
+    graded.remarks += [f"{name}: in the roster, and no submission is its own" for name in absent]
+    most = max((student.marked.most(True) for student in graded.students), default=0)
+    if class_list.possible is not None and class_list.possible < most:
+        graded.remarks.append(
+            f"{class_list.path.name}: {class_list.header[class_list.column]} has {class_list.possible:g} points, "
+            f"and checks give up to {most:g}"
+        )
+    class_list.write(path, points)
+    graded.facts.append(("Canvas", f"{len(points)} cells of {class_list.header[class_list.column]} filled"))
+
+
+def _write(graded: Graded, out: Path) -> None:
+    names = set()
+    for student in graded.students:
+        for suffix, text in feedback.texts(student.name, student.marked, graded.rubric).items():
+            path = out / "feedback" / f"{student.file}{suffix}"
+            names.add(path.name)
+            with atomic_path(path) as temporary:
+                temporary.write_text(text, encoding="utf-8", newline="\n")
+    for path in (out / "feedback").iterdir():  # of submissions that are there no more
+        if path.name not in names and path.suffix in feedback.SUFFIXES:
+            path.unlink()
+    write_json(out / "grades.json", document(graded))
+    with atomic_path(out / "class.html") as temporary:
+        temporary.write_text(page.text(graded), encoding="utf-8", newline="\n")
+
+
+def document(graded: Graded) -> dict[str, Any]:
+    """Return all that is known of a class, for programs."""
+    return {
+        "format": 1,
+        "class": graded.title,
+        "facts": dict(graded.facts),
+        "remarks": graded.remarks,
+        "same_weights": [[list(pair) for pair in group] for group in graded.shared],
+        "students": [_student(student) for student in graded.students],
+    }
+
+
+def _student(student: Student) -> dict[str, Any]:
+    marked = student.marked
+    return {
+        "name": student.name,
+        "feedback": student.file,
+        "state": marked.state,
+        "why": marked.why,
+        "points": marked.automatic,
+        "of_checks": marked.most(True),
+        "of_a_person": marked.most(False),
+        "remarks": student.remarks,
+        "sections": {each.section.id: _section(each) for each in marked.sections},
+    }
+
+
+def _section(each: marks.SectionMarks) -> dict[str, Any]:
+    items: Mapping[str, Any] = {
+        mark.item.id: {"state": mark.state, "points": mark.points, "of": mark.item.points, "why": mark.why}
+        for mark in each.marks
+    }
+    return {
+        "state": each.state,
+        "why": each.why,
+        "file": each.place,
+        "diagnosis": each.diagnosis,
+        "items": items,
+    }

@@ -1,0 +1,102 @@
+"""What is done with one file of a student: `fer diagnose` in a limited process, here or on another machine."""
+
+import socket
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fer_lib.files import UsageError, sha256_of
+from fer_tools import scratch
+from fer_tools.grading import limited, verdict
+from fer_tools.json_files import sha256_of_json
+from fer_tools.run import provenance, source_code
+
+EXIT_CODES = (0, 1, 2)  # of `fer diagnose`: fine, findings, refused
+_CODE = "import fer_tools.commands.diagnose"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a diagnosis depends on besides the files.
+
+    Attributes
+    ----------
+    data : str
+        Path or name of the data set.
+    data_digest, version : str
+        What they have to be where the work is done: of `load.data_digest` and `version`.
+    parameters : int
+        The limit.
+    """
+
+    data: str
+    data_digest: str
+    version: str
+    parameters: int
+
+    def key(self, *files: str) -> str:
+        """Return the name of a diagnosis: equal for equal files, data, tools and limits."""
+        return sha256_of_json([*files, self.data_digest, self.version, self.parameters])
+
+
+@lru_cache(maxsize=1)
+def version() -> str:
+    """Return the digest of the tools: of all code that a diagnosis reaches, and of the packages it uses."""
+    code = source_code.reached(_CODE)
+    return sha256_of(*(part for pair in sorted(code.items()) for part in pair), str(provenance.versions()))
+
+
+@lru_cache(maxsize=4)
+def _data_digest(data: str) -> str:
+    from fer_lib.data import load
+
+    return load.data_digest(data)
+
+
+def settings(data: str, parameters: int) -> Settings:
+    """Return the settings as they are here.
+
+    Raises
+    ------
+    UsageError
+        If there are no such data.
+    """
+    return Settings(data, _data_digest(data), version(), parameters)
+
+
+def diagnose(model: bytes, suffix: str, game: bytes | None, needs: Settings) -> tuple[bytes | None, str]:
+    """Diagnose a model, and the game that plays with it.
+
+    Parameters
+    ----------
+    model : bytes
+    suffix : str
+        Of the name of its file.
+    game : bytes or None
+        A program, which is read and not executed.
+    needs : Settings
+
+    Returns
+    -------
+    bytes or None
+        JSON; see `verdict.read`. None, if there is no diagnosis.
+    str
+        Why there is none.
+    """
+    try:
+        if settings(needs.data, needs.parameters) != needs:
+            return None, f"the worker on {socket.gethostname()} has other data or another version of the tools"
+        with scratch.folder() as folder:
+            # Names of ours: what messages say of a file is the same whoever handed it in.
+            name = f"model{suffix}"
+            (folder / name).write_bytes(model)
+            arguments = ["diagnose", name, "--json", "--data", needs.data, "--limit", str(needs.parameters)]
+            if game is not None:
+                (folder / "player.py").write_bytes(game)
+                arguments += ["--game", "player.py"]
+            ended = limited.run(arguments, folder)
+        if ended.code not in EXIT_CODES or not ended.output.strip():
+            return None, ended.why.removeprefix(f"{name}: ") or f"it ended with exit code {ended.code}"
+        verdict.read(ended.output)
+        return ended.output, ""
+    except UsageError as error:
+        return None, str(error)
