@@ -18,6 +18,7 @@ from fer_tools.commands import (
     check,
     compare,
     data,
+    diagnose,
     export,
     list_runs,
     play,
@@ -40,6 +41,7 @@ COMMANDS = {
     "list": list_runs,
     "data": data,
     "predict": predict,
+    "diagnose": diagnose,
     "export": export,
     "play": play,
     "bench": bench,
@@ -54,6 +56,7 @@ EPILOGUE = """examples:
   fer list                                  runs side by side
   fer check                                 is everything in the newest run what it wrote, and up to date?
   fer predict face.jpg                      which expression?
+  fer diagnose model.keras                  what is it, how good, and what to change?
   fer play                                  noughts and crosses with your face, in the browser
   fer bench                                 measure speed against plain Keras"""
 

@@ -1,0 +1,1 @@
+"""Somebody else's network and game: looked at, diagnosed, graded."""

@@ -1,0 +1,172 @@
+"""A network as a file describes it: its layers, weights and input, and what it answers to faces."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fer_lib.files import UsageError, sha256_of
+from fer_tools.grading.reading import SCALES
+
+MOST_AT_ONCE = 2**29  # bytes of maps of all faces that are computed at once
+PART = 64  # faces at once
+WEIGHTED = ("Conv2D", "SeparableConv2D", "DepthwiseConv2D", "Dense")
+POOLING = ("MaxPooling2D", "AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D")
+FLAT = ("Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "Reshape")
+ACTIVATIONS = ("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax")
+
+
+class NotFinite(Exception):
+    """An output is no number."""
+
+
+def layers(model: Any) -> Iterator[Any]:
+    """Yield the layers of a network, those of networks within it in their place."""
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from layers(layer)
+        else:
+            yield layer
+
+
+def kind(layer: Any) -> str:
+    """Return the class of a layer."""
+    return type(layer).__name__
+
+
+def activation(layer: Any) -> str | None:
+    """Return the name of a layer's activation: "relu", "softmax"; None if it has none."""
+    if kind(layer) in ACTIVATIONS[1:]:
+        return kind(layer).lower()
+    return getattr(getattr(layer, "activation", None), "__name__", None)
+
+
+def table(model: Any) -> list[dict[str, Any]]:
+    """Return class, name, parameters and output shape of each layer."""
+    return [
+        {
+            "class": kind(layer),
+            "name": str(layer.name),
+            "parameters": int(layer.count_params()),
+            "output_shape": _output_shape(layer),
+        }
+        for layer in layers(model)
+    ]
+
+
+def _output_shape(layer: Any) -> list[int | None] | None:
+    try:
+        return list(layer.output.shape)
+    except (AttributeError, ValueError):  # of a layer that is called more than once, there are several
+        return None
+
+
+def weights_digest(model: Any) -> str:
+    """Digest all weights in order, each with type and shape: the same in whatever file they lie."""
+    values = [np.ascontiguousarray(value) for value in model.get_weights()]
+    return sha256_of(
+        *(part for value in values for part in (f"{value.dtype} {value.shape}", value.tobytes()))
+    )
+
+
+def declared_scale(model: Any) -> str | None:
+    """Return "0..255" if the network itself brings pixels to small numbers before its first weights."""
+    for layer in layers(model):
+        if kind(layer) in WEIGHTED:
+            return None
+        if kind(layer) == "Rescaling":
+            ends = np.array([0.0, 255.0])[:, None] * np.asarray(layer.scale) + np.asarray(layer.offset)
+            return "0..255" if np.abs(ends).max() < 2 else None
+    return None
+
+
+def missing_layers(model: Any, classes: int = 3) -> list[str]:
+    """Return what the assignment asks of a network's layers and this one lacks, in words."""
+    found = list(layers(model))
+    kinds = [kind(layer) for layer in found]
+    fine = {
+        "a convolution (Conv2D)": any("Conv2D" in name for name in kinds),
+        "a pooling layer (MaxPooling2D)": any(name in POOLING for name in kinds),
+        "a layer that makes a row of numbers of the maps (Flatten)": any(name in FLAT for name in kinds),
+        "a dense layer (Dense)": "Dense" in kinds,
+        "relu after each convolution": all(
+            _followed(found, i) for i, name in enumerate(kinds) if "Conv2D" in name
+        ),
+        f"{classes} outputs": model.output_shape[-1] == classes,
+    }
+    return [words for words, there in fine.items() if not there]
+
+
+def _followed(found: list[Any], i: int) -> bool:
+    """Return whether a convolution is followed by an activation before the next weights."""
+    if activation(found[i]) not in (None, "linear"):
+        return True
+    for layer in found[i + 1 :]:
+        if kind(layer) in WEIGHTED:
+            return False
+        if kind(layer) in ACTIVATIONS:
+            return True
+    return False
+
+
+class Answers:
+    """A network as a function of grey faces 0..255, brought to its input in one way.
+
+    Faces are resized bilinearly to the network's input (neighbours interpolated at the centres of pixels,
+    without smoothing), repeated for each channel, and then scaled.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From an image of one or three channels to three numbers.
+    memory : int
+        Bytes of maps that an image takes.
+
+    Attributes
+    ----------
+    seen : int
+        How many images it has been given.
+    """
+
+    def __init__(self, model: Any, memory: int) -> None:
+        import tensorflow as tf
+
+        _, height, width, channels = model.input_shape
+        self.seen, self.part = 0, max(1, min(PART, MOST_AT_ONCE // max(1, memory)))
+
+        @tf.function(autograph=False, reduce_retracing=True)
+        def computed(images: Any, scale: Any, offset: Any) -> Any:
+            resized = tf.image.resize(images[..., tf.newaxis], (height, width))
+            scaled = tf.repeat(resized, channels, axis=-1) * scale + offset
+            return tf.cast(model(scaled, training=False), tf.float32)
+
+        self._computed = computed
+
+    def __call__(self, faces: np.ndarray, scale: str) -> np.ndarray:
+        """Return the outputs (n, 3) for faces (n, 48, 48), 0..255, brought to a scale of `SCALES`.
+
+        Raises
+        ------
+        UsageError
+            If the network cannot be computed.
+        NotFinite
+            If an output is no number.
+        """
+        import tensorflow as tf
+
+        factor, offset = (tf.constant(value, tf.float32) for value in SCALES[scale])
+        found = [np.empty((0, 3), np.float32)]
+        for start in range(0, len(faces), self.part):
+            part = faces[start : start + self.part]
+            padding = np.zeros((self.part - len(part), *part.shape[1:]), part.dtype)
+            whole = tf.constant(np.concatenate([part, padding]))  # one shape: traced once
+            try:
+                found.append(self._computed(whole, factor, offset).numpy()[: len(part)])
+            except Exception as error:  # layers and kernels raise whatever they like
+                reason = " ".join(str(error).split())[:200]
+                raise UsageError(f"cannot be computed ({reason})") from error
+        self.seen += len(faces)
+        outputs = np.concatenate(found)
+        if not np.isfinite(outputs).all():
+            raise NotFinite
+        return outputs
