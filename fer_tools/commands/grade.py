@@ -3,7 +3,8 @@
 Look at what each student handed in, find the model that each section of the rubric is about, diagnose it in a
 limited process, and mark it. Nothing of a student's is executed, no link is followed, and nothing is written
 outside the folder of results: a page of the class, feedback for each student, and a Canvas export with one
-column filled. What was done is not done again. Exit code 0: every check has decided, 1: some are for a person.
+column filled. What was done is not done again. Exit code 0: checks have decided everything that they can, 1:
+something of it is for a person.
 """
 
 import os
@@ -49,7 +50,9 @@ def action(options: Any) -> int:
     others = tuple(Path(each) for each in (options.roster, options.rubric) if each)
     pipeline.interruptible()
     try:
-        graded = classroom.grade(folder, chosen, out, needs, class_list, options.jobs, options.scheduler, others)
+        graded = classroom.grade(
+            folder, chosen, out, needs, class_list, options.jobs, options.scheduler, others
+        )
     except KeyboardInterrupt:
         complain("interrupted; what was finished is kept, and the same command goes on")
         return 130
@@ -63,19 +66,12 @@ def action(options: Any) -> int:
 
 def _table(graded: Any) -> tuple[list[tuple[str, ...]], str]:
     """Return the lines to print as cells, and how these are aligned."""
-    from fer_tools.grading import marks
-
     rows: list[tuple[str, ...]] = [("student", "state", *graded.rubric.thresholds, "points", "")]
     for student in graded.students:
         marked = student.marked
-        shares = []
-        for section in marked.sections:
-            if section.section.id in graded.rubric.thresholds:
-                known = section.state in ("graded", "look") and section.diagnosis
-                figures = marks.accuracy(section.diagnosis, graded.rubric) if known else None
-                shares.append(f"{figures[0]:.1%}" if figures else "")
-        points = f"{marked.automatic:g}/{marked.most(True):g}"
-        rows.append((_cut(student.name), marked.state, *shares, points, _cut(marked.why)))
+        figures = [graded.figures(student, section) for section in graded.rubric.thresholds]
+        shares = (f"{found[0]:.1%}" if found else "" for found in figures)
+        rows.append((_cut(student.name), marked.state, *shares, marked.points, _cut(marked.why)))
     return rows, "<<" + ">" * len(graded.rubric.thresholds) + "><"
 
 

@@ -8,19 +8,29 @@ canvas.csv    the roster, with one column filled
 cache/        what is known of each file, so that nothing is done twice
 """
 
-import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fer_lib.files import UsageError, atomic_path, printable, read_regular, sha256_of
 from fer_tools import locks, scratch
-from fer_tools.grading import feedback, limited, marks, meant, page, roster, submissions, verdict, work
+from fer_tools.grading import (
+    feedback,
+    grades,
+    limited,
+    marks,
+    meant,
+    page,
+    roster,
+    submissions,
+    verdict,
+    work,
+)
+from fer_tools.grading.grades import Graded, Student
 from fer_tools.grading.meant import Choice
 from fer_tools.grading.rubric import Rubric, Section
 from fer_tools.grading.submissions import Submission, Unreadable
@@ -32,49 +42,6 @@ from fer_tools.run import machine
 MEMORY = 3 << 29  # bytes for a process that diagnoses, with room to spare
 QUEUED = 2  # files a worker that wait, in memory
 BROKEN = (Unreadable, UsageError, OSError, ValueError, RuntimeError, zipfile.BadZipFile, MemoryError)
-
-
-@dataclass
-class Student:
-    """A submission and what became of it.
-
-    Attributes
-    ----------
-    file : str
-        Name of its feedback, without ending.
-    choices : dict of str to Choice
-        By section.
-    keys : dict of str to str
-        Of the diagnosis that a section needs.
-    remarks : list of str
-        On what was left out.
-    """
-
-    submission: Submission
-    file: str
-    choices: dict[str, Choice] = field(default_factory=dict)
-    keys: dict[str, str] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
-    diagnoses: dict[str, dict[str, Any]] = field(default_factory=dict)
-    marked: marks.Marked | None = None
-    row: int | None = None  # of the roster
-
-    @property
-    def name(self) -> str:
-        """As the teacher knows it."""
-        return self.submission.name
-
-
-@dataclass
-class Graded:
-    """A class, as its page shows it."""
-
-    title: str
-    rubric: Rubric
-    students: list[Student]
-    shared: list[list[tuple[str, str]]]
-    remarks: list[str]
-    facts: list[tuple[str, str]]
 
 
 def grade(
@@ -245,7 +212,9 @@ class _Diagnoses:
         while progress.done < ready:
             progress.step()
         files = len(self.waiting)
-        line = f"{title}  {ready}/{len(students)} submissions" + f", {files} files at work or waiting" * bool(files)
+        line = f"{title}  {ready}/{len(students)} submissions" + f", {files} files at work or waiting" * bool(
+            files
+        )
         progress.show(line + progress.left, (ready, files))
 
 
@@ -279,12 +248,17 @@ def _marked(students: list[Student], rubric: Rubric, needs: work.Settings, folde
         ("Assignment", rubric.assignment),
         ("Rubric", rubric.source),
         ("Test images", needs.data),
-        ("Policies", ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in rubric.policy.items())),
+        (
+            "Policies",
+            ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in rubric.policy.items()),
+        ),
         ("Version of the tools and data", f"{needs.version[:12]}, {needs.data_digest[:12]}"),
     ]
     remarks = []
     if not limited.without_network():
-        remarks.append("this system gives no process a network of its own, so models were opened with the usual one")
+        remarks.append(
+            "this system keeps no process from the network, so models were opened without that bound"
+        )
     return Graded(folder.resolve().name, rubric, students, marks.weights_shared(by_name), remarks, facts)
 
 
@@ -299,14 +273,12 @@ def _fill(class_list: roster.Roster, graded: Graded, path: Path) -> None:
     absent = [class_list.student(i) for i in range(len(class_list.rows)) if i not in rows.values()]
     graded.remarks += unmatched + class_list.formulas()
     graded.remarks += [f"{name}: in the roster, and no submission is its own" for name in absent]
-    most = max((student.marked.most(True) for student in graded.students), default=0)
-    if class_list.possible is not None and class_list.possible < most:
-        graded.remarks.append(
-            f"{class_list.path.name}: {class_list.header[class_list.column]} has {class_list.possible:g} points, "
-            f"and checks give up to {most:g}"
-        )
+    column, possible = class_list.header[class_list.column], class_list.possible
+    most = graded.students[0].marked.most(True)
+    if possible is not None and possible < most:
+        graded.remarks.append(f"{column}: is out of {possible:g} points, and checks give up to {most:g}")
     class_list.write(path, points)
-    graded.facts.append(("Canvas", f"{len(points)} cells of {class_list.header[class_list.column]} filled"))
+    graded.facts.append(("Canvas", f"{len(points)} cells of {column} filled, in canvas.csv"))
 
 
 def _write(graded: Graded, out: Path) -> None:
@@ -320,47 +292,6 @@ def _write(graded: Graded, out: Path) -> None:
     for path in (out / "feedback").iterdir():  # of submissions that are there no more
         if path.name not in names and path.suffix in feedback.SUFFIXES:
             path.unlink()
-    write_json(out / "grades.json", document(graded))
+    write_json(out / "grades.json", grades.document(graded))
     with atomic_path(out / "class.html") as temporary:
         temporary.write_text(page.text(graded), encoding="utf-8", newline="\n")
-
-
-def document(graded: Graded) -> dict[str, Any]:
-    """Return all that is known of a class, for programs."""
-    return {
-        "format": 1,
-        "class": graded.title,
-        "facts": dict(graded.facts),
-        "remarks": graded.remarks,
-        "same_weights": [[list(pair) for pair in group] for group in graded.shared],
-        "students": [_student(student) for student in graded.students],
-    }
-
-
-def _student(student: Student) -> dict[str, Any]:
-    marked = student.marked
-    return {
-        "name": student.name,
-        "feedback": student.file,
-        "state": marked.state,
-        "why": marked.why,
-        "points": marked.automatic,
-        "of_checks": marked.most(True),
-        "of_a_person": marked.most(False),
-        "remarks": student.remarks,
-        "sections": {each.section.id: _section(each) for each in marked.sections},
-    }
-
-
-def _section(each: marks.SectionMarks) -> dict[str, Any]:
-    items: Mapping[str, Any] = {
-        mark.item.id: {"state": mark.state, "points": mark.points, "of": mark.item.points, "why": mark.why}
-        for mark in each.marks
-    }
-    return {
-        "state": each.state,
-        "why": each.why,
-        "file": each.place,
-        "diagnosis": each.diagnosis,
-        "items": items,
-    }

@@ -11,11 +11,11 @@ from fer_tools.grading.rubric import Rubric
 SUFFIXES = (".md", ".html")
 # What somebody can do about what was not graded.
 WAYS_OUT = {
-    "unreadable": "Save the network anew, `model.save(\"model.keras\")`, open it once yourself with "
-    "`keras.models.load_model(\"model.keras\")`, and hand in that file, in a plain folder or zip.",
+    "unreadable": 'Save the network anew, `model.save("model.keras")`, open it once yourself with '
+    '`keras.models.load_model("model.keras")`, and hand in that file, in a plain folder or zip.',
     "ambiguous": "Hand in one model a section, or add a file `submission.json` that says which is which, for "
     "example `{example}`.",
-    "missing": "Hand in the file that `model.save(\"model.keras\")` wrote, with the section in its name, for "
+    "missing": 'Hand in the file that `model.save("model.keras")` wrote, with the section in its name, for '
     "example `section5.keras`.",
     "look": "A person will look at it.",
 }
@@ -31,9 +31,10 @@ def texts(name: str, marked: Marked, rubric: Rubric) -> dict[str, str]:
 def _blocks(name: str, marked: Marked, rubric: Rubric) -> Iterator[tuple[str, str]]:
     """Yield what is said: (kind, text), the kinds being those of `_TAGS`."""
     yield "title", f"{rubric.assignment or 'Feedback'}: {name}"
-    yield "text", (
-        f"Points so far: {marked.automatic:g} of {marked.most(True):g} that are decided by measuring. "
-        f"{marked.most(False):g} more are a person's to give, who has the last word on all of them."
+    yield (
+        "text",
+        f"Points so far: {marked.points} that are decided by measuring. {marked.most(False):g} more are a "
+        "person's to give, who has the last word on all of them.",
     )
     for section in marked.sections:
         yield "section", section.section.title
@@ -65,10 +66,11 @@ def _of_section(section: SectionMarks, rubric: Rubric) -> Iterator[tuple[str, st
 
 def _of_item(mark: Mark) -> str:
     item = mark.item
+    most = f"{item.points:g} point{'s' * (item.points != 1)}"
     if mark.points is not None:
-        points = f"{mark.points:g} of {item.points:g} points"
+        points = f"{mark.points:g} of {most}"
     else:
-        points = f"{item.points:g} points, not decided yet" if item.kind == "auto" else f"{item.points:g} points, by a person"
+        points = f"{most}, {'not decided yet' if item.kind == 'auto' else 'by a person'}"
     # Where nothing could be measured, the section has said why; what a person gets to see is the person's.
     why = f": {mark.why}" if mark.why and mark.state in ("graded", "look") else ""
     return f"{item.text} ({points}){why}"
@@ -80,7 +82,8 @@ def _markdown(blocks: list[tuple[str, str]]) -> str:
     lines, before = [], ""
     for kind, text in blocks:
         said = "".join(
-            f"`{part}`" if is_code else SPECIAL.sub(r"\\\1", part) for is_code, part in pieces.code_and_words(text)
+            f"`{part}`" if is_code else SPECIAL.sub(r"\\\1", part)
+            for is_code, part in pieces.code_and_words(text)
         )
         if kind == "item" and before != "item":
             lines.append("")

@@ -53,7 +53,10 @@ class Ended:
 def without_network() -> bool:
     """Return whether this system lets a user start a process that has no network."""
     try:
-        return subprocess.run([*ISOLATED, "true"], env=environment.of_tool(), capture_output=True).returncode == 0
+        return (
+            subprocess.run([*ISOLATED, "true"], env=environment.of_tool(), capture_output=True).returncode
+            == 0
+        )
     except OSError:
         return False
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fer_lib.statistics import wilson_interval
-from fer_tools.grading import verdict
 from fer_tools.grading.meant import Choice
 from fer_tools.grading.rubric import Item, Rubric, Section
 
@@ -24,6 +23,11 @@ class Mark:
     state: str  # one of STATES, or "person": the item is a person's in any case
     points: float | None
     why: str
+
+    @property
+    def text(self) -> str:
+        """The points, of how many: "2 / 4"."""
+        return f"{'–' if self.points is None else f'{self.points:g}'} / {self.item.points:g}"
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,8 @@ class Marked:
 
     Attributes
     ----------
-    automatic, of_automatic, of_person : float
-        Points by checks so far, the most that checks can give, and the most that a person can.
+    automatic : float or None
+        Points by checks so far; None as long as no check has decided.
     """
 
     state: str
@@ -53,9 +57,16 @@ class Marked:
     sections: tuple[SectionMarks, ...]
 
     @property
-    def automatic(self) -> float:
+    def automatic(self) -> float | None:
         """See the class."""
-        return sum(mark.points or 0 for section in self.sections for mark in section.marks)
+        marks = (mark for section in self.sections for mark in section.marks)
+        given = [mark.points for mark in marks if mark.points is not None]
+        return sum(given) if given else None
+
+    @property
+    def points(self) -> str:
+        """Points by checks so far, of how many: "15 / 17", or "– / 17" if no check has decided."""
+        return f"{'–' if self.automatic is None else f'{self.automatic:g}'} / {self.most(True):g}"
 
     def most(self, automatic: bool) -> float:
         """Return the points that checks, or a person, can give at most."""
@@ -63,9 +74,7 @@ class Marked:
         return sum(item.points for item in items if (item.kind == "auto") == automatic)
 
 
-def mark(
-    rubric: Rubric, choices: Mapping[str, Choice], diagnoses: Mapping[str, dict[str, Any]]
-) -> Marked:
+def mark(rubric: Rubric, choices: Mapping[str, Choice], diagnoses: Mapping[str, dict[str, Any]]) -> Marked:
     """Mark a submission.
 
     Parameters
@@ -99,17 +108,23 @@ def _section(
         state, why = choice.state, choice.why
     elif diagnosis is not None and diagnosis["state"] == "refused":
         state, why = "unreadable", diagnosis["reason"] or "it cannot be opened"
-    if state == "missing" and section.optional or section.file == "game":
+    if (state == "missing" and section.optional) or section.file == "game":
         state = "person"
-    marks = [_mark(rubric, item, state, why, diagnosis if state in ("graded", "person") else None)
-             for item in section.items]
+    marks = [
+        _mark(rubric, item, state, why, diagnosis if state in ("graded", "person") else None)
+        for item in section.items
+    ]
     if state == "graded" and choice and choice.state == "only":
         marks = [_for_a_person(each, choice.why) for each in marks]
     checked = [each for each in marks if each.item.kind == "auto"]
-    if checked and sum(each.item.points for each in checked) and not sum(each.points or 0 for each in checked):
+    if (
+        checked
+        and sum(each.item.points for each in checked)
+        and not sum(each.points or 0 for each in checked)
+    ):
         marks = [_for_a_person(each, "nothing was reached") for each in marks]  # never 0 without a person
     if state == "graded" and (doubtful := [each for each in marks if each.state == "look"]):
-        state, why = "look", doubtful[0].why
+        state, why = "look", choice.why if choice.state == "only" else doubtful[0].why
     if not checked and state == "graded":
         state = "person"
     return SectionMarks(section, state, why, place, diagnosis, tuple(marks))

@@ -78,7 +78,9 @@ def choose(contents: Contents, rubric: Rubric) -> dict[str, Choice]:
     return found
 
 
-def _manifest(contents: Contents, sections: Sequence[Section]) -> dict[str, tuple[str, tuple[str, ...]]] | None:
+def _manifest(
+    contents: Contents, sections: Sequence[Section]
+) -> dict[str, tuple[str, tuple[str, ...]]] | None:
     """Return for each section named in a manifest what it says, and the folder that it says it in."""
     if not contents.manifests:
         return None
@@ -102,7 +104,9 @@ def _named(contents: Contents, section: Section, name: str, folder: tuple[str, .
     pieces = tuple(p for p in re.split(r"[\\/]", name) if p not in ("", "."))
     among = contents.models if section.file == "model" else contents.programs
     shown = printable(name)[:120]
-    return _one([file for file in among if file.pieces == (*folder, *pieces)], "named by the manifest") or Choice(
+    return _one(
+        [file for file in among if file.pieces == (*folder, *pieces)], "named by the manifest"
+    ) or Choice(
         "missing", f"the manifest names {shown!r}, which is not there among the files that can be graded"
     )
 
@@ -185,7 +189,8 @@ def _words(text: str) -> str:
 
 
 def _example(sections: Sequence[Section]) -> str:
-    return "{%s}" % ", ".join(f'"{section.id}": "FILE"' for section in sections)
+    pairs = (f'"{section.id}": "FILE"' for section in sections)
+    return f"{{{', '.join(pairs)}}}"
 
 
 def _listed(found: Sequence[File | _Model]) -> str:

@@ -1,15 +1,13 @@
-"""The page of a class, for the teacher: one file that needs no network, whatever students wrote into theirs."""
+"""The page of a class, for the teacher: one file that asks for no other, whatever students wrote."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fer_tools.grading import marks, pieces
+from fer_tools.grading.grades import Graded, Student
 from fer_tools.grading.marks import STATES, SectionMarks
-
-if TYPE_CHECKING:
-    from fer_tools.grading.classroom import Graded, Student
 
 MEANING = {
     "graded": "every check has decided",
@@ -22,7 +20,7 @@ WIDTH, ROW, MARGIN, HEAD = 720, 14, 24, 34  # of the drawing
 NOTHING = "–"  # in a cell
 
 
-def text(graded: "Graded") -> str:
+def text(graded: Graded) -> str:
     """Return the page."""
     title = escape(graded.title)
     body = f"""<a class="skip" href="#students">Skip to the students</a>
@@ -43,10 +41,10 @@ def text(graded: "Graded") -> str:
     return pieces.document(title, body, script=True)
 
 
-def _counts(graded: "Graded") -> str:
+def _counts(graded: Graded) -> str:
     counted = Counter(student.marked.state for student in graded.students)
     entries = (
-        f'<li title="{MEANING[state]}"><strong>{counted[state]}</strong> <span class="state {state}">{state}</span>'
+        f'<li><strong>{counted[state]}</strong> <span class="state {state}">{state}</span>'
         f' <span class="soft">{MEANING[state]}</span></li>'
         for state in reversed(STATES)
         if counted[state]
@@ -54,7 +52,7 @@ def _counts(graded: "Graded") -> str:
     return f'<ul class="counts">{"".join(entries)}</ul>'
 
 
-def _remarks(graded: "Graded") -> str:
+def _remarks(graded: Graded) -> str:
     if not graded.remarks:
         return ""
     lines = "".join(f"<li>{escape(line)}</li>" for line in graded.remarks)
@@ -64,23 +62,17 @@ def _remarks(graded: "Graded") -> str:
 # -- the drawing -------------------------------------------------------------------------------------------
 
 
-def _distribution(graded: "Graded") -> Iterator[str]:
+def _distribution(graded: Graded) -> Iterator[str]:
     """Yield a drawing for each section that asks for an accuracy."""
     for name, threshold in graded.rubric.thresholds.items():
         found = []
         for student in graded.students:
-            figures = _figures(graded, student, name)
+            figures = graded.figures(student, name)
             if figures:
                 found.append((*figures, student.name))
         if found:
             section = next(s for s in graded.rubric.sections if s.id == name)
             yield f"<h2>Accuracy, {escape(section.title)}</h2>\n" + _drawing(sorted(found), threshold)
-
-
-def _figures(graded: "Graded", student: "Student", section: str) -> tuple[float, float, float] | None:
-    found = next((each for each in student.marked.sections if each.section.id == section), None)
-    known = found and found.state in ("graded", "look", "person") and found.diagnosis
-    return marks.accuracy(found.diagnosis, graded.rubric) if known else None
 
 
 def _drawing(found: list[tuple[float, float, float, str]], threshold: float) -> str:
@@ -104,20 +96,21 @@ def _drawing(found: list[tuple[float, float, float, str]], threshold: float) -> 
         said = escape(f"{name}: {share:.1%} ({start:.1%} to {end:.1%})")
         lines.append(
             f'<g class="{kind}"><title>{said}</title>'
-            f'<line class="interval" x1="{x(start)}" x2="{x(end)}" y1="{y}" y2="{y}"/>{_point(kind, x(share), y)}</g>'
+            f'<line class="interval" x1="{x(start)}" x2="{x(end)}" y1="{y}" y2="{y}"/>'
+            f"{_point(kind, x(share), y)}</g>"
         )
     at = x(threshold)
     lines.append(f'<line class="threshold" x1="{at}" x2="{at}" y1="{HEAD - 12}" y2="{height - MARGIN + 4}"/>')
     label = f"threshold {threshold:.0%}"
     lines.append(f'<text class="threshold-label" x="{at}" y="14" text-anchor="middle">{label}</text>')
     summary = (
-        f"{len(found)} models: {kinds['above']} above {threshold:.0%} beyond doubt, {kinds['within']} whose 95 % "
-        f"interval holds it, {kinds['below']} below beyond doubt."
+        f"{len(found)} models: {kinds['above']} above {threshold:.0%} beyond doubt, {kinds['below']} "
+        f"below it, {kinds['within']} whose 95 % interval holds it."
     )
     return (
         '<div class="scroll" tabindex="0" role="region" aria-label="Drawing of accuracies">'
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{summary}">{"".join(lines)}</svg></div>'
-        f'<p class="soft">{summary} A point is a model, its line the interval; the table below has the figures.</p>'
+        f'<p class="soft">{summary} A point is a model, its line the interval; figures are in the table.</p>'
     )
 
 
@@ -131,32 +124,34 @@ def _point(kind: str, x: float, y: int) -> str:
 # -- the table ---------------------------------------------------------------------------------------------
 
 
-def _table(graded: "Graded") -> str:
+def _table(graded: Graded) -> str:
     sections = [section for section in graded.rubric.sections if section.id in graded.rubric.thresholds]
     headings = [("Student", ""), ("State", "")]
     headings += [(section.id, "number") for section in sections]
     headings += [("Points", "number")]
     head = "".join(
-        f'<th scope="col"{_class(kind)}><button type="button">{escape(name)}</button></th>' for name, kind in headings
+        f'<th scope="col"{_class(kind)}><button type="button">{escape(name)}</button></th>'
+        for name, kind in headings
     )
     rows = "\n".join(
-        _row(graded, student, [section.id for section in sections], i) for i, student in enumerate(graded.students)
+        _row(graded, student, [section.id for section in sections], i)
+        for i, student in enumerate(graded.students)
     )
     return f'<table class="students"><thead><tr>{head}</tr></thead>\n{rows}\n</table>'
 
 
-def _row(graded: "Graded", student: "Student", sections: Iterable[str], i: int) -> str:
+def _row(graded: Graded, student: Student, sections: Iterable[str], i: int) -> str:
     marked, name = student.marked, escape(student.name)
     cells = [f'<th scope="row" data-key="{name}">{name}</th>']
     rank = len(STATES) - STATES.index(marked.state)
     cells.append(f'<td data-key="{rank}"><span class="state {marked.state}">{marked.state}</span></td>')
     for section in sections:
-        figures = _figures(graded, student, section)
+        figures = graded.figures(student, section)
         key, shown = (f"{figures[0]:.6f}", f"{figures[0]:.1%}") if figures else ("", NOTHING)
         title = f' title="{figures[1]:.1%} to {figures[2]:.1%}"' if figures else ""
         cells.append(f'<td class="number" data-key="{key}"{title}>{shown}</td>')
-    points = f"{marked.automatic:g} / {marked.most(True):g}"
-    cells.append(f'<td class="number" data-key="{marked.automatic:g}">{points}</td>')
+    key = "" if marked.automatic is None else f"{marked.automatic:g}"
+    cells.append(f'<td class="number" data-key="{key}">{marked.points}</td>')
     summary = escape(marked.why) or "what was found"
     return (
         f'<tbody id="s{i}"><tr>{"".join(cells)}</tr><tr class="more"><td colspan="{len(cells)}">'
@@ -164,7 +159,7 @@ def _row(graded: "Graded", student: "Student", sections: Iterable[str], i: int) 
     )
 
 
-def _fold(student: "Student") -> str:
+def _fold(student: Student) -> str:
     """Return all that is known of a student's files."""
     parts = [_section(section) for section in student.marked.sections]
     if student.remarks:
@@ -181,7 +176,7 @@ def _section(each: SectionMarks) -> str:
         parts.append(f"<p><code>{escape(each.place)}</code>{escape(_file_facts(each))}</p>")
     items = "".join(
         f"<tr><td>{escape(mark.item.text)}</td>"
-        f'<td class="number">{NOTHING if mark.points is None else f"{mark.points:g}"} / {mark.item.points:g}</td>'
+        f'<td class="number">{mark.text}</td>'
         f"<td>{_by(mark)}</td><td>{pieces.html_of(mark.why)}</td></tr>"
         for mark in each.marks
     )
@@ -241,20 +236,22 @@ def _confusion(diagnosis: dict[str, Any]) -> str:
     )
 
 
-def _shared(graded: "Graded") -> str:
+def _shared(graded: Graded) -> str:
     """Return which models have the same weights: a fact about files, for the teacher alone."""
     if not graded.shared:
         return ""
     places = {student.name: i for i, student in enumerate(graded.students)}
     lines = "".join(
         "<li>"
-        + ", ".join(f'<a href="#s{places[name]}">{escape(name)}</a> ({escape(section)})' for name, section in group)
+        + ", ".join(
+            f'<a href="#s{places[name]}">{escape(name)}</a> ({escape(section)})' for name, section in group
+        )
         + "</li>"
         for group in graded.shared
     )
     return (
-        "<h2>Models with the same weights</h2><p>Number for number, however the files were packed. Students are not "
-        f"told.</p><ul>{lines}</ul>"
+        "<h2>Models with the same weights</h2>"
+        f"<p>Number for number, however the files were packed. Feedback does not say so.</p><ul>{lines}</ul>"
     )
 
 

@@ -78,7 +78,11 @@ class Roster:
             if len(rows) == 1:
                 found[student] = min(rows)
             else:
-                what = f"{len(rows)} rows of the roster have its ID or login" if rows else "is in no row of the roster"
+                what = (
+                    f"{len(rows)} rows of the roster have its ID or login"
+                    if rows
+                    else "is in no row of the roster"
+                )
                 said.append(f"{student}: {what}")
         for row in {row for row in found.values() if list(found.values()).count(row) > 1}:
             both = [student for student, own in found.items() if own == row]
@@ -93,8 +97,9 @@ class Roster:
     def formulas(self) -> list[str]:
         """Say which rows hold what a spreadsheet would execute; these are kept as they are."""
         return [
-            f"{self.path.name}: the row of {self.student(i)!r} has a cell that begins with {cell.text.lstrip()[0]!r}, "
-            "which a spreadsheet may execute; import the file into Canvas without opening it in one"
+            f"{self.path.name}: the row of {self.student(i)!r} has a cell that begins with "
+            f"{cell.text.lstrip()[0]!r}, which a spreadsheet may execute; import the file into Canvas without "
+            "opening it in one"
             for i, row in enumerate(self.rows)
             if (cell := next((c for c in row if _is_formula(c.text)), None))
         ]
@@ -148,7 +153,9 @@ def read(path: Path, column: str | None = None) -> Roster:
         )
     for i, row in enumerate(rows, 1):
         if len(row) != len(header):
-            raise UsageError(f"{path}: row {i}: {len(row)} cells, and the first has {len(header)}; export it again")
+            raise UsageError(
+                f"{path}: row {i}: {len(row)} cells, and the first has {len(header)}; export it again"
+            )
     chosen = _column(path, header, column)
     possible = [row[chosen].text for row in rows[1:] if row[0].text.strip().casefold() == POINTS]
     places = [header.index(name) for name in KEYS if name in header]
@@ -158,9 +165,12 @@ def read(path: Path, column: str | None = None) -> Roster:
 
 def _column(path: Path, header: list[str], wanted: str | None) -> int:
     assignments = [name for name in header if ASSIGNMENT.fullmatch(name)]
-    among = assignments if wanted is None else [name for name in header if name == wanted] or [
-        name for name in assignments if name.startswith(wanted)
-    ]
+    among = (
+        assignments
+        if wanted is None
+        else [name for name in header if name == wanted]
+        or [name for name in assignments if name.startswith(wanted)]
+    )
     if len(among) != 1 or header.count(among[0]) != 1 or among[0] in ("Student", *KEYS):
         names = ", ".join(printable(name)[:60] for name in assignments[:10]) or "none"
         raise UsageError(f"{path}: --column: name one of its assignments ({names})")
@@ -182,7 +192,8 @@ def _is_formula(text: str) -> bool:
 def _cells(path: Path, content: bytes, start: int, separator: bytes) -> list[list[_Cell]]:
     """Split CSV into rows of cells, keeping where each is; a quoted cell may hold separators and lines."""
     pattern = re.compile(
-        rb'(?P<quoted>"(?:[^"]|"")*")?(?P<plain>[^%s\r\n"]*)(?P<end>%s|\r\n|\n|\r|\Z)' % ((re.escape(separator),) * 2)
+        rb'(?P<quoted>"(?:[^"]|"")*")?(?P<plain>[^%s\r\n"]*)(?P<end>%s|\r\n|\n|\r|\Z)'
+        % ((re.escape(separator),) * 2)
     )
     rows: list[list[_Cell]] = []
     row: list[_Cell] = []
@@ -190,7 +201,9 @@ def _cells(path: Path, content: bytes, start: int, separator: bytes) -> list[lis
     while at < len(content):
         match = pattern.match(content, at)
         if match is None or (match["quoted"] and match["plain"].strip()):
-            raise UsageError(f"{path}: row {len(rows) + 1}: a quotation mark that is not closed; export it again")
+            raise UsageError(
+                f"{path}: row {len(rows) + 1}: a quotation mark that is not closed; export it again"
+            )
         whole = content[match.start() : match.start("end")]
         try:
             text = match["quoted"][1:-1].replace(b'""', b'"').decode() if match["quoted"] else whole.decode()

@@ -1,4 +1,4 @@
-"""A rubric: what is graded, by a check or by a person, for how many points. Data, and the teacher's to change."""
+"""A rubric: what is graded, by whom, for how many points. Data, and the teacher's to change."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -146,7 +146,9 @@ def _section(given: dict[str, Any]) -> Section:
         optional=given.get("optional", False),
     )
     for item in items:
-        if item.check and (item.check == "game") != (section.file == "game") or item.check and not section.file:
+        if (item.check and (item.check == "game") != (section.file == "game")) or (
+            item.check and not section.file
+        ):
             needed = "game" if item.check == "game" else "model"
             raise UsageError(f"{item.id}: its check {item.check!r} is of a section with `file: {needed}`")
     return section
@@ -178,7 +180,9 @@ def _check_together(sections: list[Section]) -> None:
     models = [section.id for section in sections if section.file == "model"]
     for section in sections:
         if (section.file == "game") != bool(section.plays):
-            raise UsageError(f"{section.id}: `plays: [...]` is what a section with `file: game` has, and no other")
+            raise UsageError(
+                f"{section.id}: `plays: [...]` is what a section with `file: game` has, and no other"
+            )
         if wrong := set(section.plays) - set(models):
             raise UsageError(f"{section.id}: plays: {min(wrong)!r} is no section with `file: model`")
     if sum(section.file == "game" for section in sections) > 1:

@@ -220,7 +220,9 @@ class _Looking:
                     continue
                 if stat.S_ISDIR(mode):
                     if len(here) > DEEPEST:
-                        self.found.remark(here, f"more than {DEEPEST} folders within each other; not looked at")
+                        self.found.remark(
+                            here, f"more than {DEEPEST} folders within each other; not looked at"
+                        )
                     else:
                         waiting.append(here)
                 elif not stat.S_ISREG(mode):

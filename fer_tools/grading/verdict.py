@@ -30,7 +30,9 @@ SCHEMA = _object(
         "state": {"enum": ["fine", "findings", "refused"]},
         "reason": _MAYBE_TEXT,
         "file": _object({"sha256": _MAYBE_TEXT, "weights_sha256": _MAYBE_TEXT}, nullable=True),
-        "container": _object({"kind": _MAYBE_TEXT, "keras": _MAYBE_TEXT, "notes": _list(_TEXT)}, nullable=True),
+        "container": _object(
+            {"kind": _MAYBE_TEXT, "keras": _MAYBE_TEXT, "notes": _list(_TEXT)}, nullable=True
+        ),
         "parameters": _COUNT,
         "limit": _COUNT,
         "layers": _list(_object({"class": _TEXT, "name": _TEXT, "parameters": _COUNT})),

@@ -1,4 +1,4 @@
-"""What is done with one file of a student: `fer diagnose` in a limited process, here or on another machine."""
+"""What is done with one file of a student: `fer diagnose` in a limited process, here or elsewhere."""
 
 import socket
 from dataclasses import dataclass
@@ -84,7 +84,10 @@ def diagnose(model: bytes, suffix: str, game: bytes | None, needs: Settings) -> 
     """
     try:
         if settings(needs.data, needs.parameters) != needs:
-            return None, f"the worker on {socket.gethostname()} has other data or another version of the tools"
+            return (
+                None,
+                f"the worker on {socket.gethostname()} has other data or another version of the tools",
+            )
         with scratch.folder() as folder:
             # Names of ours: what messages say of a file is the same whoever handed it in.
             name = f"model{suffix}"
