@@ -138,7 +138,8 @@ def _by_names(contents: Contents, sections: list[Section]) -> dict[str, Choice]:
     files = files or contents.models
     everything = {section.id for section in sections}
     if not files:
-        none = f"no model (.keras, .h5) among {contents.files:,} files"
+        left_out = f"; left out: {contents.remarks[0]}" if contents.remarks else ""
+        none = f"no model (.keras, .h5) among {contents.files:,} files{left_out}"
         return {name: Choice("missing", none) for name in everything}
     hint = HINT.format(example=_example(sections))
     if len(files) > MOST_MODELS:

@@ -98,8 +98,8 @@ class Roster:
         """Say which rows hold what a spreadsheet would execute; these are kept as they are."""
         return [
             f"{self.path.name}: the row of {self.student(i)!r} has a cell that begins with "
-            f"{cell.text.lstrip()[0]!r}, which a spreadsheet may execute; import the file into Canvas without "
-            "opening it in one"
+            f"{cell.text.lstrip()[0]!r}, which a spreadsheet may execute; import the file without opening "
+            "it in one"
             for i, row in enumerate(self.rows)
             if (cell := next((c for c in row if _is_formula(c.text)), None))
         ]
