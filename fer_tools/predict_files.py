@@ -62,8 +62,9 @@ def choose(model: str | None = None, classes: Sequence[str] | None = None) -> tu
             )
             raise UsageError(reason) if Path(model).is_file() else error from None
         path, classes = run.model_path, run.parameters("training").classes
-    network, cost = loading.load_with_cost(path)
-    predictor = Predictor(network, str(path), max(1, min(PART, MOST_AT_ONCE // max(1, cost.memory))))
+    opened = loading.opened(path)
+    part = max(1, min(PART, MOST_AT_ONCE // max(1, opened.cost.memory)))
+    predictor = Predictor(opened.model, str(path), part)
     if len(classes) != predictor.classes:
         raise UsageError(f"{path}: has {predictor.classes} classes, not {len(classes)}: {', '.join(classes)}")
     return predictor, list(classes)

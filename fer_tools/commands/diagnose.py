@@ -28,11 +28,12 @@ def arguments(parser: Any) -> None:
 def action(options: Any) -> int:
     """Print the diagnosis."""
     from fer_lib.models import PARAMETER_LIMIT
-    from fer_tools.grading import diagnosis, terminal
+    from fer_tools.grading import diagnosis, player, terminal
 
     data = options.data or ("fer2013" if os.environ.get("FER2013_DIR") else "bundled")
     limit = PARAMETER_LIMIT if options.limit is None else options.limit
-    found = diagnosis.diagnose(Path(options.file), diagnosis.images(data), limit)
+    game = player.read(Path(options.game)) if options.game else None
+    found = diagnosis.diagnose(Path(options.file), diagnosis.images(data), limit, game)
     if options.json:
         print(json_for_terminal(found, sys.stdout.encoding or "ascii"))
     elif found["state"] == "refused":

@@ -1,5 +1,7 @@
 """Somebody else's network, diagnosed: what it is, how it is to be read, how good it is, what to change."""
 
+import hashlib
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +12,12 @@ import numpy as np
 from fer_lib.data import load
 from fer_lib.data.faces import DEFAULT_CLASSES, FaceDataset
 from fer_lib.data.split import find_duplicates
-from fer_lib.files import UsageError, printable, sha256_of_file
-from fer_tools.grading import findings, network, reading
+from fer_lib.files import UsageError, printable
+from fer_tools.grading import findings, network, playing, reading
+from fer_tools.grading.player import Game
 from fer_tools.grading.reading import Reading
-from fer_tools.model_files import inspection, limits, loading
+from fer_tools.model_files import inspection, limits, loading, pixels
+from fer_tools.model_files.pixels import SCALES
 
 FORMAT = 1
 NOT_QUITE = 2e-2  # by which probabilities of a network that computes with 16 bits may fail to sum to 1
@@ -56,7 +60,7 @@ def images(data: str) -> Images:
     return Images(load.describe(data), drawn, test, twin)
 
 
-def diagnose(path: str | Path, faces: Images, limit: int) -> dict[str, Any]:
+def diagnose(path: str | Path, faces: Images, limit: int, game: Game | None = None) -> dict[str, Any]:
     """Diagnose a model file.
 
     Returns
@@ -68,19 +72,17 @@ def diagnose(path: str | Path, faces: Images, limit: int) -> dict[str, Any]:
     found = _nothing(path, limit)
     found["data"] = faces.label
     try:
-        with inspection.opened(path) as handle:
-            content = handle.read()
-            handle.seek(0)
-            found["file"]["bytes"] = len(content)
-            found["container"] = _container(inspection.look(path, handle).kind)
-        found["file"]["sha256"] = sha256_of_file(path)
+        _identify(Path(path), found["file"])
         with limits.bounded(path):
-            model, cost = loading.load_with_cost(path)
-            _describe(model, found)
-        _examine(model, cost.memory, faces, found)
+            opened = loading.opened(path)
+            _describe(opened, found)
+        answers = _examine(opened, faces, found)
+        if game is not None:
+            _watch(game, answers, faces, found)
         found["state"] = "findings" if found["findings"] else "fine"
     except UsageError as error:
         found |= {"state": "refused", "reason": printable(str(error).removeprefix(f"{path}: "))}
+        found["game"] = playing.described(game, None) if game is not None else None
     found["cost"]["seconds"] = round(time.perf_counter() - start, 2)
     return found
 
@@ -107,12 +109,17 @@ def _nothing(path: str | Path, limit: int) -> dict[str, Any]:
     }
 
 
-def _container(kind: str) -> dict[str, Any]:
-    return {"kind": "hdf5" if kind == "hdf5" else "keras 3 zip", "keras": None, "notes": []}
+def _identify(path: Path, file: dict[str, Any]) -> None:
+    """Fill in the length and the digest of a file."""
+    with inspection.opened(path) as handle:
+        file["bytes"] = os.fstat(handle.fileno()).st_size
+        file["sha256"] = hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _describe(model: Any, found: dict[str, Any]) -> None:
+def _describe(opened: loading.Opened, found: dict[str, Any]) -> None:
     """Fill in what the network is."""
+    model = opened.model
+    found["container"] = {"kind": opened.container, "keras": opened.keras, "notes": list(opened.notes)}
     shapes = [model.input_shape, model.output_shape]
     if [isinstance(shape, tuple) and len(shape) for shape in shapes] != [4, 2]:
         raise UsageError("not a network from an image to a row of numbers")
@@ -120,29 +127,49 @@ def _describe(model: Any, found: dict[str, Any]) -> None:
     found["parameters"] = int(model.count_params())
     found["layers"] = network.table(model)
     found["input"] = dict(zip(("height", "width", "channels"), shapes[0][1:], strict=True))
-    last = list(network.layers(model))[-1]
+    last = list(pixels.leaves(model))[-1]
     found["output"] = {"classes": shapes[1][1], "activation": network.activation(last)}
 
 
-def _examine(model: Any, memory: int, faces: Images, found: dict[str, Any]) -> None:
-    """Let the network answer, and fill in how it is read, how good it is, and all findings."""
-    say = found["findings"]
+def _examine(opened: loading.Opened, faces: Images, found: dict[str, Any]) -> network.Answers | None:
+    """Let the network answer, and fill in how it is read, how good it is, and all findings.
+
+    Returns
+    -------
+    network.Answers, or None
+        By which a game can play; None if it is of no use.
+    """
+    model, say = opened.model, found["findings"]
     say += findings.of_network(found, network.missing_layers(model))
-    declared = network.declared_scale(model)
+    declared = pixels.declared(model)
     found["reading"] = _unread(declared)
     if not all(np.isfinite(value).all() for value in model.get_weights()):
         say.append(findings.not_finite("weights"))
-        return
+        return None
     if found["output"]["classes"] != len(DEFAULT_CLASSES) or found["input"]["channels"] not in (1, 3):
         say.append(findings.other_task(found))
-        return
-    answers = network.Answers(model, memory)
+        return None
+    answers = network.Answers(model, opened.cost.memory)
     try:
         _read_and_measure(answers, faces, declared, found)
     except network.NotFinite:
         found |= {"reading": _unread(declared), "test": None}
         say.append(findings.not_finite("outputs"))
     found["cost"]["images_seen"] = answers.seen
+    return answers if found["test"] else None
+
+
+def _watch(game: Game, answers: network.Answers | None, faces: Images, found: dict[str, Any]) -> None:
+    """Let the game play with the network, and fill in how that goes."""
+    share = None
+    if answers is not None:
+        try:
+            share = playing.accuracy(game, answers, faces.test.images, faces.test.labels)
+        except network.NotFinite:  # at pixels that the network was not made for
+            share = None
+        found["cost"]["images_seen"] = answers.seen
+    found["game"] = playing.described(game, share)
+    found["findings"] += playing.of_game(game, found, share)
 
 
 def _unread(declared: str | None) -> dict[str, Any]:
@@ -162,14 +189,14 @@ def _read_and_measure(
     training = faces.training
 
     def outputs(start: int, end: int, scale: str) -> np.ndarray:
-        return answers(training.images[start:end], scale)
+        return answers(training.images[start:end], *SCALES[scale])
 
     read = reading.read(outputs, training.labels, declared)
     found["reading"] = _read(read, declared)
     found["findings"] += findings.of_reading(read)
     if read.order is None:
         return
-    given = answers(faces.test.images, read.scale)
+    given = answers(faces.test.images, *SCALES[read.scale])
     found["test"] = measured(given, faces.test.labels, faces.twin, read.order)
     found["findings"] += findings.of_test(found["test"])
 
@@ -178,7 +205,7 @@ def _read(read: Reading, declared: str | None) -> dict[str, Any]:
     return {
         "told": read.order is not None,
         "order": None if read.order is None else findings.named(read.order),
-        "scale": read.scale,
+        "scale": read.scale if read.certain else None,
         "p_value": read.p_value,
         "images": read.images,
         "sentence": findings.sentence(read, declared),

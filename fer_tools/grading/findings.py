@@ -109,8 +109,8 @@ def of_reading(reading: Reading) -> Iterator[Finding]:
         yield finding(
             "order-unknown",
             f"Which output means which expression cannot be told: the best order is right on "
-            f"{reading.share:.0%} of {reading.images} training images (chance is 33%), "
-            f"{p_in_words(reading.p_value)}. So no accuracy is given.",
+            f"{reading.share:.0%} of {reading.images} training images, another one hardly less often "
+            f"({p_in_words(reading.p_value)}). So no accuracy is given.",
             "Write train_dataset.class_names into the report, and check that this is the file of the "
             "network that was trained: model.evaluate(validation_dataset) has to be far above 33%.",
         )

@@ -1,12 +1,12 @@
 """A network as a file describes it: its layers, weights and input, and what it answers to faces."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fer_lib.files import UsageError, sha256_of
-from fer_tools.grading.reading import SCALES
+from fer_tools.model_files.pixels import leaves
 
 MOST_AT_ONCE = 2**29  # bytes of maps of all faces that are computed at once
 PART = 64  # faces at once
@@ -18,15 +18,6 @@ ACTIVATIONS = ("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax")
 
 class NotFinite(Exception):
     """An output is no number."""
-
-
-def layers(model: Any) -> Iterator[Any]:
-    """Yield the layers of a network, those of networks within it in their place."""
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from layers(layer)
-        else:
-            yield layer
 
 
 def kind(layer: Any) -> str:
@@ -50,7 +41,7 @@ def table(model: Any) -> list[dict[str, Any]]:
             "parameters": int(layer.count_params()),
             "output_shape": _output_shape(layer),
         }
-        for layer in layers(model)
+        for layer in leaves(model)
     ]
 
 
@@ -69,20 +60,9 @@ def weights_digest(model: Any) -> str:
     )
 
 
-def declared_scale(model: Any) -> str | None:
-    """Return "0..255" if the network itself brings pixels to small numbers before its first weights."""
-    for layer in layers(model):
-        if kind(layer) in WEIGHTED:
-            return None
-        if kind(layer) == "Rescaling":
-            ends = np.array([0.0, 255.0])[:, None] * np.asarray(layer.scale) + np.asarray(layer.offset)
-            return "0..255" if np.abs(ends).max() < 2 else None
-    return None
-
-
-def missing_layers(model: Any, classes: int = 3) -> list[str]:
+def missing_layers(model: Any) -> list[str]:
     """Return what the assignment asks of a network's layers and this one lacks, in words."""
-    found = list(layers(model))
+    found = list(leaves(model))
     kinds = [kind(layer) for layer in found]
     fine = {
         "a convolution (Conv2D)": any("Conv2D" in name for name in kinds),
@@ -92,7 +72,6 @@ def missing_layers(model: Any, classes: int = 3) -> list[str]:
         "relu after each convolution": all(
             _followed(found, i) for i, name in enumerate(kinds) if "Conv2D" in name
         ),
-        f"{classes} outputs": model.output_shape[-1] == classes,
     }
     return [words for words, there in fine.items() if not there]
 
@@ -131,19 +110,27 @@ class Answers:
     def __init__(self, model: Any, memory: int) -> None:
         import tensorflow as tf
 
-        _, height, width, channels = model.input_shape
-        self.seen, self.part = 0, max(1, min(PART, MOST_AT_ONCE // max(1, memory)))
+        self.sides, self.channels = model.input_shape[1:3], model.input_shape[3]
+        self.seen, self._part = 0, max(1, min(PART, MOST_AT_ONCE // max(1, memory)))
 
         @tf.function(autograph=False, reduce_retracing=True)
-        def computed(images: Any, scale: Any, offset: Any) -> Any:
-            resized = tf.image.resize(images[..., tf.newaxis], (height, width))
-            scaled = tf.repeat(resized, channels, axis=-1) * scale + offset
-            return tf.cast(model(scaled, training=False), tf.float32)
+        def computed(images: Any, black: Any, white: Any) -> Any:
+            return tf.cast(model(images * ((white - black) / 255) + black, training=False), tf.float32)
 
         self._computed = computed
 
-    def __call__(self, faces: np.ndarray, scale: str) -> np.ndarray:
-        """Return the outputs (n, 3) for faces (n, 48, 48), 0..255, brought to a scale of `SCALES`.
+    def __call__(
+        self, faces: np.ndarray, black: float = 0, white: float = 255, repeated: Sequence[int] | None = None
+    ) -> np.ndarray:
+        """Return the outputs (n, 3) for faces (n, 48, 48).
+
+        Parameters
+        ----------
+        faces : (n, 48, 48) uint8
+        black, white : float
+            What 0 and 255 become.
+        repeated : sequence of int, optional
+            A shape to which faces are brought as `numpy.resize` does, which repeats their bytes.
 
         Raises
         ------
@@ -154,14 +141,14 @@ class Answers:
         """
         import tensorflow as tf
 
-        factor, offset = (tf.constant(value, tf.float32) for value in SCALES[scale])
+        ends = tf.constant(black, tf.float32), tf.constant(white, tf.float32)
         found = [np.empty((0, 3), np.float32)]
-        for start in range(0, len(faces), self.part):
-            part = faces[start : start + self.part]
-            padding = np.zeros((self.part - len(part), *part.shape[1:]), part.dtype)
+        for start in range(0, len(faces), self._part):
+            part = self._prepared(faces[start : start + self._part], repeated)
+            padding = np.zeros((self._part - len(part), *part.shape[1:]), np.float32)
             whole = tf.constant(np.concatenate([part, padding]))  # one shape: traced once
             try:
-                found.append(self._computed(whole, factor, offset).numpy()[: len(part)])
+                found.append(self._computed(whole, *ends).numpy()[: len(part)])
             except Exception as error:  # layers and kernels raise whatever they like
                 reason = " ".join(str(error).split())[:200]
                 raise UsageError(f"cannot be computed ({reason})") from error
@@ -170,3 +157,15 @@ class Answers:
         if not np.isfinite(outputs).all():
             raise NotFinite
         return outputs
+
+    def _prepared(self, faces: np.ndarray, repeated: Sequence[int] | None) -> np.ndarray:
+        """Return faces as the input of the network, (n, height, width, channels) float32, 0..255."""
+        import tensorflow as tf
+
+        if repeated is None:
+            images = tf.image.resize(faces[..., np.newaxis], self.sides).numpy()
+        else:
+            images = np.stack([np.resize(face, repeated) for face in faces]).astype(np.float32)
+            images = images.reshape(len(faces), *self.sides, -1)
+        missing = self.channels // images.shape[-1]
+        return np.repeat(images, missing, axis=-1)

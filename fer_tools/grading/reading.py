@@ -1,7 +1,7 @@
 """What a network's outputs mean and which pixels it expects, found from labelled Training images."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +9,11 @@ import numpy as np
 from fer_lib.data.faces import FaceDataset
 from fer_lib.data.split import class_key
 from fer_tools.checks.mcnemar import mcnemar
+from fer_tools.model_files.pixels import SCALES
 
 LOOKS = (60, 120, 240, 480, 960)  # images; after each number it is asked whether the order can be told
 LEVEL = 0.0002  # of p, at each look
 SCALE_LEVEL = 0.001  # of p, to prefer another scale to the one that the file declares
-# What 0 to 255 becomes, for a network that expects it: value times the first, plus the second.
-SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}
 ORDERS = tuple(itertools.permutations(range(3)))  # output j means class ORDERS[i][j]
 
 
@@ -71,11 +70,11 @@ def read(
     """Look at 60 faces, then at twice as many and so on to 960, until order and scale can be told.
 
     There are six orders of three classes. At each look the best one is compared with every other by the exact
-    two-sided sign test, over the faces that one of them alone gets right; the largest p, times the number
-    of comparisons (five, or fifteen where three scales are tried, too), has to be below 0.0002. The true
-    order is right at least as often as another one in expectation, so a wrong one is named with a probability
-    of at most 0.0001 at a look, 0.0005 at all five. A scale that the file declares is given up if the best
-    order at another one is better at p < 0.001 in the same test.
+    two-sided sign test, over the faces that one of them alone gets right; the largest p, times the number of
+    comparisons (five, or more where several scales are tried), has to be below 0.0002. The true order is
+    right at least as often as another one in expectation, so a wrong one is named with a probability of at
+    most 0.0001 at a look, 0.0005 at all five. A scale is given up, also one that the file declares, when the
+    best order at another scale is better than all of its orders at p < 0.001 in the same test.
 
     Parameters
     ----------
@@ -95,46 +94,44 @@ def read(
     for start, end in itertools.pairwise([0, *looks]):
         for scale, before in answers.items():
             answers[scale] = np.concatenate([before, outputs(start, end, scale).argmax(axis=1)])
-        found, settled = _look(answers, labels[:end], declared)
-        if settled:
+        found, answers = _look(answers, labels[:end], declared)
+        if found.order is not None and len(answers) == 1:
             break
     return found
 
 
 def _look(
-    answers: Mapping[str, np.ndarray], labels: np.ndarray, declared: str | None
-) -> tuple[Reading, bool]:
-    """Return what can be told by now, and whether more faces would change nothing."""
+    answers: dict[str, np.ndarray], labels: np.ndarray, declared: str | None
+) -> tuple[Reading, dict[str, np.ndarray]]:
+    """Return what can be told by now, and the answers at those scales that are not given up."""
     right = {
         (scale, order): np.array(order)[given] == labels
         for scale, given in answers.items()
         for order in ORDERS
     }
-    hits = {reading: int(row.sum()) for reading, row in right.items()}
-    best = {scale: max(((scale, order) for order in ORDERS), key=hits.get) for scale in SCALES}
-    ranked = sorted(SCALES, key=lambda scale: (-hits[best[scale]], scale != declared))
-    scale, first = declared or ranked[0], ranked[0]
-    others = [other for other in SCALES if other != first]
-    doubts = [mcnemar(right[best[first]], right[best[other]]).p_value for other in others]
-    if declared and first != declared:
-        against = doubts[others.index(declared)]
-        scale = first if against < SCALE_LEVEL else declared
-    else:
-        against = max(doubts)
-    overruled = declared is not None and scale != declared
+    hits = {each: int(row.sum()) for each, row in right.items()}
+    best = {scale: max(((scale, order) for order in ORDERS), key=hits.get) for scale in answers}
+    first = max(answers, key=lambda scale: (hits[best[scale]], scale == declared))
+    left = {
+        scale: given
+        for scale, given in answers.items()
+        if scale == first or mcnemar(right[best[first]], right[best[scale]]).p_value >= SCALE_LEVEL
+    }
+    scale = declared if declared in left else first
     mine = best[scale]
-    tried = [scale] if declared and not overruled else list(SCALES)
+    tried = [scale] if scale == declared else list(left)
     rivals = [(other, order) for other in tried for order in ORDERS if order != mine[1]]
     p_value = min(1.0, len(rivals) * max(mcnemar(right[mine], right[rival]).p_value for rival in rivals))
-    told, certain = p_value < LEVEL, declared is not None or against < SCALE_LEVEL
+    told = p_value < LEVEL
     reading = Reading(
         order=mine[1] if told else None,
         scale=scale if told else declared,
-        overruled=told and overruled,
-        certain=certain,
+        overruled=told and declared is not None and scale != declared,
+        certain=scale == declared or len(left) == 1,
         p_value=p_value,
         images=len(labels),
         share=hits[mine] / len(labels),
         commonest=float(np.bincount(answers[scale]).max() / len(labels)),
     )
-    return reading, told and certain and scale == first
+    # Where the declared scale is the best by now, and the order is told, more faces would change nothing.
+    return reading, {scale: left[scale]} if told and scale == first == declared else left

@@ -1,5 +1,6 @@
 """A diagnosis as a short page for a terminal: what is wrong and what to change, then what is known."""
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -28,7 +29,9 @@ def page(found: Mapping[str, Any]) -> list[str]:
 def _wrapped(text: str, start: str) -> list[str]:
     indent = " " * len(start)
     options = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.wrap(text, WIDTH, initial_indent=start, subsequent_indent=indent, **options)
+    whole = re.sub("`[^`]*`", lambda code: code[0].replace(" ", "\0"), text)  # code stays on its line
+    lines = textwrap.wrap(whole, WIDTH, initial_indent=start, subsequent_indent=indent, **options)
+    return [line.replace("\0", " ") for line in lines]
 
 
 def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -221,7 +221,9 @@ def plain(config: dict[str, Any], zeros: bool = False) -> dict[str, Any]:
     zeros : bool
         Let every weight begin as zero.
     """
-    return _plain_value(config, zeros)
+    made = _plain_value(config, zeros)
+    _without_lists_of_one(made["config"])
+    return made
 
 
 def _plain_value(value: Any, zeros: bool) -> Any:
@@ -240,18 +242,74 @@ def _plain_entry(entry: dict[str, Any], zeros: bool) -> dict[str, Any]:
     own = entry.get("config")
     if not isinstance(own, dict):
         return entry
-    if entry["class_name"] in LAYERS | {"Sequential"} and "module" in entry:
-        entry["registered_name"] = entry["class_name"]  # by which the one who loads finds it
+    if _is_ours(entry):
+        entry.setdefault("registered_name", entry["class_name"])
+        entry.setdefault("module", OUR_MODULES[1])
+    elif entry["class_name"] in LAYERS | MODELS:
+        # By which the one who loads finds it; other versions of Keras keep it elsewhere, or do not say.
+        entry |= {"registered_name": entry["class_name"], "module": "keras.layers"}
     if entry["class_name"] == "Sequential" and isinstance(built, dict):
         own.setdefault("build_input_shape", built.get("input_shape"))
+    if entry["class_name"] in MODELS and isinstance(own.get("layers"), list):
+        _modernise(own)
     own.pop("rng_type", None)
+    if entry["class_name"] == "InputLayer" and "batch_input_shape" in own:
+        own["batch_shape"] = own.pop("batch_input_shape")
     for key in ("batch_shape", "batch_input_shape", "build_input_shape"):
         if isinstance(own.get(key), list) and own[key]:
             own[key] = [None, *own[key][1:]]
+    if isinstance(own.get("axis"), list) and len(own["axis"]) == 1:
+        own["axis"] = own["axis"][0]
     for key in own:
         if key.endswith("_initializer"):
             own[key] = "zeros" if zeros else _without_decomposition(own[key])
     return entry
+
+
+def _modernise(own: dict[str, Any]) -> None:
+    """Say as Keras 3 does what Keras 2 said of a network: the shape of its input, and which call is meant.
+
+    Of a network within that begins with its input, Keras 2 counts the calls from 1.
+    """
+    layers = [layer for layer in own["layers"] if isinstance(layer.get("config"), dict)]
+    shapes = [layer["config"].pop("batch_input_shape", None) for layer in layers]
+    if shapes and shapes[0]:  # without an InputLayer, the first layer has it
+        own.setdefault("build_input_shape", shapes[0])
+    from_one = {_name(layer): layer["class_name"] for layer in layers if _begins_with_input(layer)}
+    nodes = [node for layer in layers for node in layer.get("inbound_nodes") or () if isinstance(node, list)]
+    calls = [call for node in nodes for call in node]
+    if calls:
+        _without_lists_of_one(own)
+        # Of a Functional that is an output, Keras 3 counts from 1 as well.
+        ends = _walk(own.get("output_layers"), (list,))
+        calls += [
+            call
+            for call in ends
+            if isinstance(call, list) and call and from_one.get(str(call[0])) == "Sequential"
+        ]
+    for call in calls:
+        if isinstance(call, list) and len(call) > 1 and str(call[0]) in from_one:
+            require(
+                type(call[1]) is int and call[1] > 0, f"call {call[1]!r} of network {str(call[0])[:60]!r}"
+            )
+            call[1] -= 1
+
+
+def _without_lists_of_one(own: dict[str, Any]) -> None:
+    """Let a network of one input, or one output, take and give that, and no list of it."""
+    for key in ("input_layers", "output_layers"):
+        ends = own.get(key)
+        if isinstance(ends, list) and len(ends) == 1 and isinstance(ends[0], list):
+            own[key] = ends[0]
+
+
+def _name(layer: dict[str, Any]) -> str:
+    return str(layer.get("name") or layer["config"].get("name"))
+
+
+def _begins_with_input(layer: dict[str, Any]) -> bool:
+    within = layer["config"].get("layers") if layer.get("class_name") in MODELS else None
+    return isinstance(within, list) and bool(within) and within[0].get("class_name") == "InputLayer"
 
 
 def _without_decomposition(initializer: Any) -> Any:

@@ -27,6 +27,7 @@ MEMBERS = {"config.json": LARGEST_CONFIG, "metadata.json": LARGEST_CONFIG, "mode
 MOST_OBJECTS = 20_000  # groups, arrays and attributes in HDF5
 MOST_NAMES = 5_000  # of layers and weights, in lists
 LARGEST_TEXTS = 64 * MEGABYTE  # of all of these
+POINTER = "this is a pointer of Git LFS, not the model: run git lfs pull"
 # What zipfile, json and h5py raise at what they cannot read; RecursionError is a RuntimeError, and JSON may
 # say Infinity.
 UNREADABLE = (
@@ -51,16 +52,20 @@ class Contents:
     Attributes
     ----------
     kind : str
-        "keras", the zip archive of Keras 3, or "hdf5", the older format under whatever name.
+        "keras 3 zip" or "keras 2 zip", the archives of Keras 3 and of 2.13 to 2.15, or "hdf5", the format of
+        older ones, under whatever name.
     config : dict
         Of the model.
     values : int
         How many numbers its arrays hold.
+    keras : str or None
+        The version that wrote it.
     """
 
     kind: str
     config: dict[str, Any]
     values: int
+    keras: str | None = None
 
 
 def inspect(path: str | Path) -> str:
@@ -72,7 +77,8 @@ def inspect(path: str | Path) -> str:
 
     Returns
     -------
-    "keras", the zip archive of Keras 3, or "hdf5", the older format under whatever name.
+    str
+        As `Contents.kind`.
 
     Raises
     ------
@@ -106,7 +112,8 @@ def look(path: str | Path, handle: BinaryIO) -> Contents:
         start = handle.read(8)
         handle.seek(0)
         if start == b"\x89HDF\r\n\x1a\n":
-            return _checked_hdf5(handle, needs_config=True)
+            return _checked_hdf5(handle)
+        require(not start.startswith(b"version "), POINTER)
         require(start.startswith(b"PK\3\4"), "neither a zip archive nor HDF5")
         return _checked_archive(handle)
     except Refused as error:
@@ -133,9 +140,16 @@ def _checked_archive(handle: BinaryIO) -> Contents:
         configuration.check(config)
         metadata = json.loads(archive.read("metadata.json"))
         version = metadata.get("keras_version") if isinstance(metadata, dict) else None
-        require(str(version).startswith("3."), "metadata.json names no version 3 of Keras")
-        weights = _checked_hdf5(io.BytesIO(archive.read("model.weights.h5")))
-        return Contents("keras", config, weights.values)
+        version = _version(version)
+        require(version is not None, "metadata.json names no version 2 or 3 of Keras")
+        values = _checked_arrays(io.BytesIO(archive.read("model.weights.h5")))[1]
+        return Contents(f"keras {version[0]} zip", config, values, version)
+
+
+def _version(said: Any) -> str | None:
+    """Return a version of Keras, if it is one."""
+    fine = isinstance(said, str) and re.fullmatch(r"[23](\.\w{1,10}){1,4}", said)
+    return said if fine else None
 
 
 def _check_member(member: zipfile.ZipInfo) -> None:
@@ -148,20 +162,27 @@ def _check_member(member: zipfile.ZipInfo) -> None:
     require(size <= max(MEGABYTE, 100 * packed), f"{name} is packed more than a hundredfold, a zip bomb")
 
 
-def _checked_hdf5(handle: BinaryIO, needs_config: bool = False) -> Contents:
+def _checked_hdf5(handle: BinaryIO) -> Contents:
+    attributes, values = _checked_arrays(handle)
+    config = attributes.get("model_config")
+    fine = isinstance(config, str | bytes) and len(config) <= LARGEST_CONFIG
+    require(fine, "HDF5 without model_config; save the whole model, not its weights")
+    config = json.loads(config)
+    configuration.check(config)
+    version = attributes.get("keras_version")
+    version = version.decode("ascii", "replace") if isinstance(version, bytes) else version
+    return Contents("hdf5", config, values, _version(version))
+
+
+def _checked_arrays(handle: BinaryIO) -> tuple[dict[str, Any], int]:
+    """Return what HDF5 says of the model, and how many numbers its arrays hold."""
     import h5py
 
     with h5py.File(handle, "r") as file:
         weights = _Weights(handle)
         weights.walk(file)
-        if not needs_config:
-            return Contents("keras", {}, weights.values)
-        config = file.attrs.get("model_config")
-        fine = isinstance(config, str | bytes) and len(config) <= LARGEST_CONFIG
-        require(fine, "HDF5 without model_config; save the whole model, not its weights")
-        config = json.loads(config)
-        configuration.check(config)
-        return Contents("hdf5", config, weights.values)
+        attributes = {name: file.attrs.get(name) for name in ("model_config", "keras_version")}
+        return attributes, weights.values
 
 
 class _Weights:

@@ -6,30 +6,56 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fer_lib import tensorflow_import
 from fer_lib.files import UsageError
 from fer_tools import scratch
-from fer_tools.model_files import configuration, cost, inspection, reasons
+from fer_tools.model_files import configuration, cost, inspection, reasons, weights
 from fer_tools.model_files.cost import Cost
 from fer_tools.model_files.inspection import Contents, refused
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A network out of a file.
+
+    Attributes
+    ----------
+    model : keras.Model
+        Not compiled.
+    cost : Cost
+        Of an image.
+    container : str
+        "keras 3 zip" or "keras 2 zip", the archives of Keras 3 and of 2.13 to 2.15, or "hdf5".
+    keras : str or None
+        The version that wrote it, if the file says so.
+    notes : tuple of str
+        What else is to be said of the file.
+    """
+
+    model: Any
+    cost: Cost
+    container: str
+    keras: str | None
+    notes: tuple[str, ...]
+
+
 def load(path: str | Path) -> Any:
-    """Load a `.keras` file, or an HDF5 file under that name as TensorFlow 2.12 wrote it, not compiled.
+    """Load a model file, not compiled.
 
     Raises
     ------
     UsageError
-        As `load_with_cost` does.
+        As `opened` does.
     """
-    return load_with_cost(path)[0]
+    return opened(path).model
 
 
-def load_with_cost(path: str | Path) -> tuple[Any, Cost]:
-    """Load a `.keras` file, and say what an image costs it.
+def opened(path: str | Path) -> Opened:
+    """Open a model file that Keras 2 or 3 wrote: an archive, or HDF5 under whatever name.
 
     It is first put together without memory for weights, which shows how large it is and what it computes:
     sizes can be hidden from `inspect`, in a chain of paddings or a tower of concatenations. Only then the
@@ -38,7 +64,8 @@ def load_with_cost(path: str | Path) -> tuple[Any, Cost]:
     Raises
     ------
     UsageError
-        If `inspect` refuses the file, its network is too large or too slow, or Keras refuses it.
+        If `inspect` refuses the file, its network is too large or too slow, its weights are not those of its
+        network, or Keras refuses it.
     """
     with scratch.folder() as folder:
         # A copy: what is looked at is what is loaded, whoever writes to the file meanwhile.
@@ -52,9 +79,9 @@ def load_with_cost(path: str | Path) -> tuple[Any, Cost]:
 
         with _errors(path, contents):
             costs = _looked_at(contents)
-            model = _put_together(contents.config, contents.kind)
-            model.load_weights(_weights(copy, contents.kind))
-            return model, costs
+            model = _put_together(contents.config)
+            notes = weights.load(model, contents.config, _weights(copy, contents.kind))
+            return Opened(model, costs, contents.kind, contents.keras, tuple(notes))
 
 
 @contextmanager
@@ -86,22 +113,21 @@ def _looked_at(contents: Contents) -> Cost:
 
     try:
         with keras.StatelessScope(initialize_variables=False):
-            model = _put_together(contents.config, contents.kind, watched=True)
+            model = _put_together(contents.config, watched=True)
             return cost.checked(model, contents.values)
     finally:
         # Keras has no public way to forget them, and would give them memory at the next occasion.
         global_state.set_global_attribute("uninitialized_variables", [])
 
 
-def _put_together(config: dict[str, Any], kind: str, watched: bool = False) -> Any:
+def _put_together(config: dict[str, Any], watched: bool = False) -> Any:
     """Make the network that a configuration describes; one that is watched is not built out of bounds."""
     import keras
 
-    makers = {"Sequential": _AllAtOnce} | (_watched_layers() if watched else {})
+    makers = {"Sequential": _AllAtOnce, "Functional": keras.Model, "Model": keras.Model}
     plain = configuration.plain(config, zeros=watched)
-    maker = _AllAtOnce if plain["class_name"] == "Sequential" else keras.Model
-    with keras.saving.custom_object_scope(makers):
-        return maker.from_config(plain["config"])
+    with keras.saving.custom_object_scope(makers | (_watched_layers() if watched else {})):
+        return makers[plain["class_name"]].from_config(plain["config"])
 
 
 class _AllAtOnce:
@@ -110,14 +136,8 @@ class _AllAtOnce:
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         import keras
-        from keras.src.legacy.saving import saving_utils
 
-        layers = [
-            keras.saving.deserialize_keras_object(layer)
-            if "module" in layer
-            else saving_utils.model_from_config(layer)  # the older format
-            for layer in config["layers"]
-        ]
+        layers = [keras.saving.deserialize_keras_object(layer) for layer in config["layers"]]
         model = keras.Sequential(layers, name=config["name"])
         shape = config.get("build_input_shape")
         if shape and not hasattr(model, "input_shape"):

@@ -1,0 +1,132 @@
+"""What stands for the values of a game's code while it is read: an image, a network, what is not known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A value that is not understood, and where it came from."""
+
+    line: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Name:
+    """Something of a module by its full name: "numpy.argmax"."""
+
+    full: str
+
+    @property
+    def root(self) -> str:
+        """The package."""
+        return self.full.partition(".")[0]
+
+    @property
+    def last(self) -> str:
+        """What it is called in its module."""
+        return self.full.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A loaded network, the path that it was loaded from, and in which line."""
+
+    path: Any = None
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of the game's own, and the object that it is a method of."""
+
+    node: Any
+    owner: Any = None
+
+
+@dataclass(eq=False)
+class Own:
+    """The object that plays: its attributes, and the methods of its class."""
+
+    attributes: dict[str, Any] = field(default_factory=dict)
+    methods: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that was done to an image.
+
+    Attributes
+    ----------
+    what : str
+        "scale", "resize" or "colour".
+    node : ast.AST
+        The expression that did it.
+    shape : tuple, or None
+        Of the image after it, if it was resized.
+    """
+
+    what: str
+    node: Any
+    shape: tuple[int | None, ...] | None = None
+
+
+class Probability(float):
+    """An output of the network; compared with a constant, it is held against a threshold."""
+
+
+class NumpyInteger(int):
+    """A whole number that is of numpy's type, not int."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """An image on its way to the network.
+
+    Attributes
+    ----------
+    factor, offset : float
+        What 0..255 has become: value times factor plus offset.
+    resize : str, or None
+        What brought it to its size: "cv2.resize", "np.resize", "tf.image.resize", "PIL".
+    method : str
+        How that interpolates: "bilinear", or as the code calls it.
+    shape : tuple, or None
+        Its sizes, None where one is not known; None altogether if not even their number is.
+    pillow : bool
+        Whether it is an image of Pillow's, not an array.
+    steps : tuple of Step
+    """
+
+    factor: float = 1.0
+    offset: float = 0.0
+    resize: str | None = None
+    method: str = ""
+    shape: tuple[int | None, ...] | None = (None, None)
+    pillow: bool = False
+    steps: tuple[Step, ...] = ()
+
+    def scaled(self, factor: float, offset: float, node: Any) -> "Pixels":
+        """Return it times a factor, plus an offset."""
+        changed = {"factor": self.factor * factor, "offset": self.offset * factor + offset}
+        return replace(self, **changed, steps=(*self.steps, Step("scale", node)))
+
+    def shaped(self, shape: Sequence[int | None] | None, *steps: Step, **others: Any) -> "Pixels":
+        """Return it with other sizes, after more steps."""
+        shape = None if shape is None else tuple(shape)
+        return replace(self, shape=shape, steps=(*self.steps, *steps), **others)
+
+
+def is_known(value: Any) -> bool:
+    """Return whether a value is understood, and everything in it, too."""
+    if isinstance(value, list | tuple):
+        return all(map(is_known, value))
+    return not isinstance(value, Unknown)
+
+
+def whole(value: Any) -> int | None:
+    """Return a size if it is a known whole number; -1 is "what is left"."""
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if known and value >= 0 else None
