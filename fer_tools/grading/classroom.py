@@ -131,7 +131,7 @@ class _Diagnoses:
         self, students: list[Student], rubric: Rubric, jobs: int | None, scheduler: str | None, title: str
     ) -> None:
         """Look at all submissions, and diagnose what is meant in each that is not known yet."""
-        with Progress(len(students)) as progress, _pool(jobs, scheduler) as (pool, workers):
+        with Progress(len(students), of_last=10) as progress, _pool(jobs, scheduler) as (pool, workers):
             for student in students:
                 self._look_at(student, rubric, pool)
                 while len(self.waiting) > QUEUED * workers:

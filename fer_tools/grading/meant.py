@@ -4,7 +4,7 @@ Never the best of several: that would be a choice on the test images.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fer_lib.files import UsageError, printable
@@ -43,7 +43,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Model:
-    """A model, wherever copies of it lie; `why` it cannot be read; for which sections its names say it is."""
+    """A model; `why` it cannot be read, and the sections for which its name says that it is meant."""
 
     file: File
     sha256: str
@@ -145,32 +145,39 @@ def _by_names(contents: Contents, sections: list[Section]) -> dict[str, Choice]:
     if len(files) > MOST_MODELS:
         many = f"{len(files):,} models, more than {MOST_MODELS}; {hint}"
         return {name: Choice("ambiguous", many) for name in everything}
-    models: dict[str, _Model] = {}
+    models = []
     for file in files:
-        claimed = _claimed(file, sections)
         try:
             sha256, why = digest(file), ""
         except Unreadable as error:
             sha256, why = file.place, f"{file.place}: {error}"
-        models.setdefault(sha256, _Model(file, sha256, why, set())).sections.update(claimed)
-    return {section.id: _chosen(section, list(models.values()), hint) for section in sections}
+        models.append(_Model(file, sha256, why, _claimed(file, sections)))
+    return {section.id: _chosen(section, models, hint) for section in sections}
 
 
 def _chosen(section: Section, models: list[_Model], hint: str) -> Choice:
-    """Choose the model of a section: the one that says it, and says it of no other."""
-    own = [model for model in models if section.id in model.sections]
-    silent = [model for model in models if not model.sections]
+    """Choose the model of a section: the one whose name says it. Copies are one."""
+    own = _copies_once(model for model in models if section.id in model.sections)
     if len(own) > 1:
         return Choice("ambiguous", f"several models say that they are meant: {_listed(own)}; {hint}")
     if own and len(own[0].sections) > 1:
-        return Choice("ambiguous", f"{_listed(own)}: its names say several sections; {hint}")
+        return Choice("ambiguous", f"{_listed(own)}: the name says several sections; {hint}")
     if own:
         return own[0].choice("clear", "its name says so")
-    if len(models) == 1 and silent:
+    known = {model.sha256 for model in models if model.sections}
+    silent = _copies_once(model for model in models if model.sha256 not in known)
+    if len(silent) == 1 and not known:
         return silent[0].choice("only", "the only model, and nothing says for which section")
     if silent and not section.optional:
         return Choice("ambiguous", f"no name says which model is meant: {_listed(silent)}; {hint}")
     return Choice("missing", "none of the models says that it is meant for this section")
+
+
+def _copies_once(models: Iterable[_Model]) -> list[_Model]:
+    found: dict[str, _Model] = {}
+    for model in models:
+        found.setdefault(model.sha256, model)
+    return list(found.values())
 
 
 def _claimed(file: File, sections: list[Section]) -> set[str]:

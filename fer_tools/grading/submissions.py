@@ -244,10 +244,12 @@ class _Looking:
             pieces = tuple(p for p in re.split(r"[\\/]", member.filename) if p not in ("", "."))
             here = (*before, *pieces)
             self.count(here)
-            if member.is_dir() or not pieces or any(map(_is_skipped, pieces)):
+            if member.is_dir() or not pieces:
                 continue
             if ".." in pieces or member.filename.startswith(("/", "\\")) or pieces[0].endswith(":"):
                 self.found.remark(here, "its name leads out of the zip; left out")
+            elif any(map(_is_skipped, pieces)):
+                continue
             elif stat.S_ISLNK(member.external_attr >> 16):
                 self.found.remark(here, "a link; not followed")
             elif reason := _unlike_a_file(member):
