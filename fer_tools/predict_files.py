@@ -14,7 +14,7 @@ from fer_lib.data.picture import MAX_BYTES, SIDE, decode_picture, to_face
 from fer_lib.files import UsageError, atomic_path, read_regular, sha256_of_file
 from fer_tools import paths, pretrained
 from fer_tools.face_finder import find as finder
-from fer_tools.model_files import loading
+from fer_tools.model_files import loading, pixels
 from fer_tools.model_files.inspection import LARGEST_FILE
 from fer_tools.predictor import MOST_CLASSES, PART, Predictor
 from fer_tools.run import find
@@ -24,8 +24,13 @@ MOST_AT_ONCE = 2**30  # bytes of maps of all faces that are computed at once
 SMALL = 512  # pixels of a side of a picture that may be a face although none is found on it
 
 
-def choose(model: str | None = None, classes: Sequence[str] | None = None) -> tuple[Predictor, list[str]]:
+def choose(
+    model: str | None = None, classes: Sequence[str] | None = None, scale: str | None = None
+) -> tuple[Predictor, list[str]]:
     """Load a network and its classes.
+
+    What a file that belongs to no run leaves open, and what is assumed of it, is said in the predictor's
+    `notes`.
 
     Parameters
     ----------
@@ -34,13 +39,18 @@ def choose(model: str | None = None, classes: Sequence[str] | None = None) -> tu
         given.
     classes : sequence of str, optional
         Needed for a file that belongs to no run, refused otherwise.
+    scale : str, optional
+        Of the pixels that the network takes; what is known of it, or what it says, if not given.
 
     Raises
     ------
     UsageError
-        If there is no such model, its file is refused, its classes are not as many as it has outputs, two
-        are the same, or other than what is recorded of the file.
+        If there is no such model or scale, its file is refused, its classes are not as many as it has
+        outputs, two are the same, or other than what is recorded of the file.
     """
+    if scale not in (None, *pixels.SCALES):
+        raise UsageError(f"--scale: {scale!r} is none; choose one of {', '.join(pixels.SCALES)}")
+    known = True
     if model is None:
         if classes is not None:
             raise UsageError("--classes: the shipped network has its own; give it with --model FILE.keras")
@@ -52,29 +62,55 @@ def choose(model: str | None = None, classes: Sequence[str] | None = None) -> tu
         classes = check_classes([name.strip() for name in classes])
         if not path.is_file():
             raise UsageError(f"--classes: goes with a .keras file, which {model!r} is not")
-        _refuse_others(path, classes)
+        known = _refuse_others(path, classes)
     else:
         try:
             run = find.open_run(model)
         except UsageError as error:
             reason = (
-                f"{model}: is not part of a run, so its classes are unknown; add --classes neutral,happy,..."
+                f"{model}: is not part of a run, so its classes and their order are unknown; "
+                "add --classes neutral,happy,..."
             )
             raise UsageError(reason) if Path(model).is_file() else error from None
         path, classes = run.model_path, run.parameters("training").classes
+    if known and scale is not None:
+        raise UsageError("--scale: goes with a .keras file that no run knows; the others take 0..255")
     opened = loading.opened(path)
     part = max(1, min(PART, MOST_AT_ONCE // max(1, opened.cost.memory)))
-    predictor = Predictor(opened.model, str(path), part)
+    # Those of runs are trained on what `fer_lib.data` gives them.
+    predictor = Predictor(opened.model, str(path), part, "0..255" if known else scale)
     if len(classes) != predictor.classes:
         raise UsageError(f"{path}: has {predictor.classes} classes, not {len(classes)}: {', '.join(classes)}")
+    if not known:
+        predictor.notes = _open_questions(predictor, classes, scale)
     return predictor, list(classes)
 
 
-def _refuse_others(path: Path, classes: Sequence[str]) -> None:
-    """Refuse classes other than those on record: of the shipped network, or of the run that a file is of."""
+def _open_questions(predictor: Predictor, classes: Sequence[str], scale: str | None) -> list[str]:
+    """Return what somebody else's file does not say, and what is assumed of it."""
+    assumed = f"{', '.join(classes)} is what --classes says"
+    order = f"{predictor.name}: does not say the order of its outputs; {assumed}"
+    if scale is not None or pixels.declared(predictor.model) is not None:
+        return [order]
+    others = " or ".join(f"--scale={name}" for name in pixels.SCALES if name != predictor.scale)
+    told = f"does not say which pixels it takes (no Rescaling); {predictor.scale} is assumed, unless {others}"
+    return [order, f"{predictor.name}: {told}"]
+
+
+def _refuse_others(path: Path, classes: Sequence[str]) -> bool:
+    """Return whether classes are on record, of the shipped network or of the run that a file is of.
+
+    Raises
+    ------
+    UsageError
+        If others are.
+    """
+    recorded = False
     for what, known in _recorded(path):
+        recorded = True
         if list(classes) != list(known):
             raise UsageError(f"--classes: {path} is {what}; give its own, --classes {','.join(known)}")
+    return recorded
 
 
 def _recorded(path: Path) -> Iterator[tuple[str, list[str]]]:

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from fer_lib.data.picture import SIDE, resized
+from fer_lib.data.picture import SIDE
 from fer_lib.files import UsageError
+from fer_tools.model_files import pixels
 
 PART = 256  # faces at once, so that memory does not grow with their number
 MOST_CLASSES = 1_000
@@ -22,11 +23,14 @@ class Predictor:
     Parameters
     ----------
     model : keras.Model
-        From a square grey image to class probabilities.
+        From a grey or colour image, of any size, to class probabilities.
     name : str
         What messages call it.
     part : int
         How many faces it is given at once: fewer, if its maps are large.
+    scale : str, optional
+        Of the pixels that it takes, one of `pixels.SCALES`. If not given, what its first layers say, and
+        0..255 if they do not.
 
     Attributes
     ----------
@@ -34,24 +38,30 @@ class Predictor:
     classes : int
         Number of probabilities a face.
     part : int
+    scale : str
+    notes : list of str
+        What is to be said of it to whoever reads its answers.
 
     Raises
     ------
     UsageError
-        If the network does not take square grey images, does not give one row of probabilities a face, or
-        cannot be computed.
+        If the network does not take grey or colour images of one size, does not give one row of
+        probabilities a face, or cannot be computed.
     """
 
-    def __init__(self, model: Any, name: str = "network", part: int = PART) -> None:
+    def __init__(self, model: Any, name: str = "network", part: int = PART, scale: str | None = None) -> None:
         import tensorflow as tf
 
         self.model, self.name, self.part = model, name, part
+        self.scale = scale or pixels.declared(model) or "0..255"
+        self.notes: list[str] = []
         shapes = [model.input_shape, model.output_shape]
         if [isinstance(shape, tuple) and len(shape) for shape in shapes] != [4, 2]:
             raise UsageError(f"{name}: not a network from an image to a row of probabilities; give another")
-        _, size, width, channels = shapes[0]
-        if size is None or width != size or channels != 1:
-            raise UsageError(f"{name}: takes {size}x{width}x{channels}, not square grey images; give another")
+        _, height, width, channels = shapes[0]
+        if height is None or width is None or channels not in (1, 3):
+            takes = f"{height}x{width}x{channels}, not grey or colour images of one size"
+            raise UsageError(f"{name}: takes {takes}; give another")
         self.classes = shapes[1][1]
         if self.classes is None or not 2 <= self.classes <= MOST_CLASSES:
             raise UsageError(f"{name}: gives {self.classes} numbers a face, not 2 to {MOST_CLASSES:,}")
@@ -59,7 +69,10 @@ class Predictor:
 
         @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE), tf.uint8)], autograph=False)
         def probabilities(images: Any) -> Any:
-            return tf.cast(self.model(resized(images, size), training=False), tf.float32)
+            # Bilinear, as `fer_lib.data.picture.resized`, which makes squares.
+            faces = tf.image.resize(images[..., tf.newaxis], (height, width))
+            given = pixels.brought(faces, channels, self.scale)
+            return tf.cast(self.model(given, training=False), tf.float32)
 
         self._probabilities = probabilities
         self(np.zeros((1, SIDE, SIDE), np.uint8))  # traced; and kernels choose their plan at the first call

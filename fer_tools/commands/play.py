@@ -13,6 +13,7 @@ def arguments(parser: Any) -> None:
         "model", metavar="RUN", nargs="?", help="a run, or a .keras file; the shipped network, if not given"
     )
     parser.add_argument("--classes", metavar="A,B,...", help="classes of a .keras file that no run knows")
+    parser.add_argument("--scale", metavar="A..B", help="pixels of a .keras file: 0..255, 0..1 or =-1..1")
     parser.add_argument("--port", type=int, default=0, help="of 127.0.0.1; default: any that is free")
     parser.add_argument("--no-browser", action="store_true", help="print the address, and do not open it")
 
@@ -22,4 +23,5 @@ def action(options: Any) -> None:
     from fer_tools.play import server
 
     classes = options.classes.split(",") if options.classes is not None else None
-    server.play(options.model, classes, options.port, browser=not options.no_browser)
+    browser = not options.no_browser
+    server.play(options.model, classes, options.port, options.scale, browser)

@@ -22,6 +22,7 @@ def arguments(parser: Any) -> None:
     parser.add_argument(
         "--classes", metavar="A,B,...", help="classes of a .keras file in their order, if no run says them"
     )
+    parser.add_argument("--scale", metavar="A..B", help="pixels of a .keras file: 0..255, 0..1 or =-1..1")
     parser.add_argument("--crop", action="store_true", help="each picture is a face already")
     parser.add_argument("--draw", metavar="OUT.png", help="show what was found on one picture, as a picture")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -36,7 +37,9 @@ def action(options: Any) -> int:
         raise UsageError(f"--draw: shows one picture, and {len(options.images)} are given; give one")
     classes = options.classes.split(",") if options.classes is not None else None
     with limits.bounded(options.model or "the shipped network"):
-        predictor, classes = predict_files.choose(options.model, classes)
+        predictor, classes = predict_files.choose(options.model, classes, options.scale)
+    for note in predictor.notes:
+        complain(note)
     found, wrong = predict_files.predict_files(predictor, classes, options.images, options.crop)
     if options.draw is not None and found:
         predict_files.draw_found(found, classes, Path(options.draw))

@@ -34,6 +34,12 @@ SIZES = (
     "filters units depth_multiplier kernel_size pool_size strides height width target_shape padding groups "
     "output_dim dilation_rate cropping".split()
 )
+UNKNOWN = {  # what Keras 2 writes of a class, which means nothing and is refused by Keras 3
+    "SpatialDropout2D": ("trainable", "noise_shape"),
+    "DepthwiseConv2D": ("groups",),
+    "SeparableConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+}
+CHANGED = {"RandomCrop", "hard_sigmoid"}
 OURS = "fer_lib>"  # prefix of layers that fer_lib registers
 OUR_MODULES = (None, "fer_lib.layers", "fer_lib.augmentation")  # all were in the first once
 
@@ -48,8 +54,21 @@ def require(fine: bool, otherwise: str) -> None:
         raise Refused(otherwise)
 
 
-def check(config: Any) -> None:
-    """Refuse layers that are not for faces, and sizes that would fill the memory before a weight is read."""
+def check(config: Any, old: bool = False) -> None:
+    """Refuse layers that are not for faces, and sizes that would fill the memory before a weight is read.
+
+    Parameters
+    ----------
+    config : dict
+        Of a model.
+    old : bool
+        Whether Keras 2 wrote it.
+
+    Raises
+    ------
+    Refused
+        If anything about it is not as it should be.
+    """
     is_model = isinstance(config, dict) and isinstance(config.get("config"), dict)
     require(is_model, "no configuration of a model")
     # What Keras would compile the model with is not used.
@@ -60,6 +79,10 @@ def check(config: Any) -> None:
         allowed = is_ours or _is_of_keras(entry)
         require(allowed, f"layer or object {str(name)[:60]!r} is not among those allowed here")
         _check_type(entry)
+        if old and isinstance(own, dict):
+            changed = CHANGED & {name, str(own.get("activation"))}
+            told = f"Keras 3 computes {' and '.join(changed)} otherwise than Keras 2, which saved it"
+            require(not changed, f"{_called(entry)}: {told}")
         if is_ours or name in LAYERS | MODELS:
             layers, ours = layers + 1, ours + is_ours
             require(layers <= MOST_LAYERS, f"more than {MOST_LAYERS} layers")
@@ -141,7 +164,11 @@ def _is_of_keras(entry: dict[str, Any]) -> bool:
     """Return whether an object is one of Keras of which networks for faces are made."""
     name, module = entry["class_name"], entry.get("module")
     known = isinstance(name, str) and name in ALLOWED and entry.get("registered_name") in (None, name)
-    return known and (module is None or (isinstance(module, str) and f"{module}.".startswith("keras.")))
+    if not known or module is None:
+        return known
+    # Of a layer or network it is not imported: see `plain`. Keras 2 is called tf_keras beside Keras 3.
+    packages = ("keras.", "tf_keras.") if name in LAYERS | MODELS else ("keras.",)
+    return isinstance(module, str) and f"{module}.".startswith(packages)
 
 
 def _checked_sizes(name: str, own: dict[str, Any]) -> dict[str, int]:
@@ -252,7 +279,10 @@ def _plain_entry(entry: dict[str, Any], zeros: bool) -> dict[str, Any]:
         own.setdefault("build_input_shape", built.get("input_shape"))
     if entry["class_name"] in MODELS and isinstance(own.get("layers"), list):
         _modernise(own)
-    own.pop("rng_type", None)
+    for key in ("rng_type", *UNKNOWN.get(entry["class_name"], ())):
+        own.pop(key, None)
+    if isinstance(own.get("dtype"), dict) and own["dtype"].get("class_name") == "Policy":
+        own["dtype"] = own["dtype"]["config"]["name"]
     if entry["class_name"] == "InputLayer" and "batch_input_shape" in own:
         own["batch_shape"] = own.pop("batch_input_shape")
     for key in ("batch_shape", "batch_input_shape", "build_input_shape"):
@@ -267,7 +297,7 @@ def _plain_entry(entry: dict[str, Any], zeros: bool) -> dict[str, Any]:
 
 
 def _modernise(own: dict[str, Any]) -> None:
-    """Say as Keras 3 does what Keras 2 said of a network: the shape of its input, and which call is meant.
+    """Say as Keras 3 does what Keras 2 said of a network: shape of its input, names, and which call is meant.
 
     Of a network within that begins with its input, Keras 2 counts the calls from 1.
     """
@@ -276,23 +306,32 @@ def _modernise(own: dict[str, Any]) -> None:
     if shapes and shapes[0]:  # without an InputLayer, the first layer has it
         own.setdefault("build_input_shape", shapes[0])
     from_one = {_name(layer): layer["class_name"] for layer in layers if _begins_with_input(layer)}
+    for named in (each for layer in layers for each in (layer, layer["config"]) if "name" in each):
+        named["name"] = renamed(named["name"])
     nodes = [node for layer in layers for node in layer.get("inbound_nodes") or () if isinstance(node, list)]
-    calls = [call for node in nodes for call in node]
-    if calls:
-        _without_lists_of_one(own)
-        # Of a Functional that is an output, Keras 3 counts from 1 as well.
-        ends = _walk(own.get("output_layers"), (list,))
-        calls += [
-            call
-            for call in ends
-            if isinstance(call, list) and call and from_one.get(str(call[0])) == "Sequential"
-        ]
-    for call in calls:
-        if isinstance(call, list) and len(call) > 1 and str(call[0]) in from_one:
-            require(
-                type(call[1]) is int and call[1] > 0, f"call {call[1]!r} of network {str(call[0])[:60]!r}"
-            )
+    if not nodes:
+        return
+    _without_lists_of_one(own)
+    calls, ends = _calls_named(nodes), _calls_named([own.get("input_layers"), own.get("output_layers")])
+    # Of a Functional that is an output, Keras 3 counts from 1 as well.
+    for call in calls + [end for end in ends if from_one.get(end[0]) == "Sequential"]:
+        if call[0] in from_one:
+            fine = type(call[1]) is int and call[1] > 0
+            require(fine, f"there is no call {str(call[1])[:60]} of network {call[0][:60]!r}")
             call[1] -= 1
+    for call in calls + ends:
+        call[0] = renamed(call[0])
+
+
+def renamed(name: Any) -> Any:
+    """Return the name of a layer as Keras 3 allows it; those of Keras 2 may have a slash."""
+    return name.replace("/", "_") if isinstance(name, str) else name
+
+
+def _calls_named(value: Any) -> list[list[Any]]:
+    """Return what names the result of a call, as Keras 2 does: lists of layer, call, result."""
+    lists = (inner for inner in _walk(value, (list,)) if isinstance(inner, list))
+    return [each for each in lists if len(each) > 2 and isinstance(each[0], str)]
 
 
 def _without_lists_of_one(own: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fer_lib.files import UsageError, atomic_path, sha256_of_file
 from fer_lib.layers import as_keras
+from fer_tools.model_files import pixels
 from fer_tools.model_files.inspection import LARGEST_FILE
 
 INPUT, OUTPUT = "face", "probabilities"
@@ -54,30 +55,41 @@ class Exported:
     difference: float
 
 
-def export(model: Any, source: Path, classes: Sequence[str], target: Path, form: str = "onnx") -> Exported:
+def export(
+    model: Any,
+    source: Path,
+    classes: Sequence[str],
+    target: Path,
+    form: str = "onnx",
+    scale: str = "0..255",
+) -> Exported:
     """Write a network for browsers ("onnx") or phones ("tflite"), if it answers there as it does in Keras.
 
-    It takes one face at a time, `face` float32 (1, size, size, 1) from 0 black to 255 white, and gives
-    `probabilities` (1, classes). Augmentation is left out. Its metadata, JSON under the name `fer_lab`, say
-    classes and input, so that who runs it has to know nothing else.
+    It takes one face at a time, `face` float32 (1, size, size, 1) from 0 black to 255 white, whatever the
+    network takes, and gives `probabilities` (1, classes). Augmentation is left out. Its metadata, JSON under
+    the name `fer_lab`, say classes and input, so that who runs it has to know nothing else.
 
     Parameters
     ----------
     model : keras.Model
-        From a square grey image to class probabilities.
+        From a square image, grey or of three channels, to class probabilities.
     source : path of the `.keras` file that it was loaded from.
     classes : sequence of str
         Of its outputs, in order.
     target : path of the file to write.
     form : str
         One of `FORMS`.
+    scale : str
+        Of the pixels that the network takes, one of `pixels.SCALES`.
 
     Raises
     ------
     UsageError
-        If the network cannot be converted, or answers otherwise than in Keras.
+        If the network takes no squares, cannot be converted, or answers otherwise than in Keras.
     """
-    size = model.input_shape[1]
+    _, size, width, channels = model.input_shape
+    if width != size:
+        raise UsageError(f"{source}: takes {size}x{width} pixels, not squares; give another")
     metadata = {
         "format": 1,
         "name": source.stem[:100],
@@ -86,13 +98,15 @@ def export(model: Any, source: Path, classes: Sequence[str], target: Path, form:
         "keras_sha256": sha256_of_file(source, LARGEST_FILE),
     }
     try:
-        content, run = FORMS[form](model, size, json.dumps(metadata))
+        content, run = FORMS[form](_function(model, size, channels, scale), json.dumps(metadata))
     except Exception as error:  # converters raise whatever they like
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UsageError(
             f"{source}: cannot be written as {form} ({reason}); choose another format"
         ) from error
-    difference = _difference(model, size, run)
+    difference = _difference(
+        lambda face: model(pixels.brought(face, channels, scale), training=False), size, run
+    )
     if not difference <= TOLERANCE:
         told = f"answers as {form} otherwise than in Keras, by {difference:.2g}; more than {TOLERANCE:g}"
         raise UsageError(f"{source}: {told} is not accepted, nothing was written")
@@ -101,36 +115,35 @@ def export(model: Any, source: Path, classes: Sequence[str], target: Path, form:
     return Exported(target, metadata, difference)
 
 
-def _difference(model: Any, size: int, run: Callable[[np.ndarray], np.ndarray]) -> float:
+def _difference(keras: Callable, size: int, run: Callable[[np.ndarray], np.ndarray]) -> float:
     """Return how far apart the probabilities are at most, on images of waves with more and more noise."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:size, :size] / size
     waves = [np.sin(a * x + b * y + c) for a, b, c in rng.uniform(-20, 20, (CHECKED, 3))]
     noise = rng.normal(0, 1, (CHECKED, size, size)) * np.linspace(0, 1, CHECKED)[:, np.newaxis, np.newaxis]
     images = (127.5 + 100 * (waves + noise)).clip(0, 255).round().astype(np.float32)[..., np.newaxis]
-    answers = [(run(image), model(image, training=False)) for image in images[:, np.newaxis]]
+    answers = [(run(image), keras(image)) for image in images[:, np.newaxis]]
     return max(float(np.abs(ours - np.asarray(theirs)).max()) for ours, theirs in answers)
 
 
-def _function(model: Any, size: int) -> Any:
+def _function(model: Any, size: int, channels: int, scale: str) -> Any:
     import tensorflow as tf
 
     signature = [tf.TensorSpec((1, size, size, 1), tf.float32, name=INPUT)]
 
     @tf.function(input_signature=signature, autograph=False)
     def probabilities(face: Any) -> Any:
-        return tf.cast(model(face, training=False), tf.float32)
+        return tf.cast(model(pixels.brought(face, channels, scale), training=False), tf.float32)
 
     return probabilities
 
 
-def _onnx(model: Any, size: int, metadata: str) -> tuple[bytes, Callable[[np.ndarray], np.ndarray]]:
+def _onnx(function: Any, metadata: str) -> tuple[bytes, Callable[[np.ndarray], np.ndarray]]:
     import onnx
     import onnxruntime
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    function = _function(model, size)
     made, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
     made = onnx.helper.make_model(made.graph, opset_imports=made.opset_import, producer_name="fer_lab")
     made.ir_version = IR
@@ -146,16 +159,17 @@ def _onnx(model: Any, size: int, metadata: str) -> tuple[bytes, Callable[[np.nda
     return content, lambda face: session.run([OUTPUT], {INPUT: face})[0]
 
 
-def _tflite(model: Any, size: int, metadata: str) -> tuple[bytes, Callable[[np.ndarray], np.ndarray]]:
+def _tflite(function: Any, metadata: str) -> tuple[bytes, Callable[[np.ndarray], np.ndarray]]:
     import warnings
 
     import flatbuffers
     import tensorflow as tf
     from tensorflow.lite.python import schema_py_generated as schema
 
-    function = _function(model, size).get_concrete_function()
     logging.getLogger("absl").setLevel(logging.ERROR)  # with the model given, weights stay variables, unset
-    content = bytes(tf.lite.TFLiteConverter.from_concrete_functions([function]).convert())
+    content = bytes(
+        tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()]).convert()
+    )
     made = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = np.frombuffer(metadata.encode(), np.uint8)

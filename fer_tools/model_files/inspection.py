@@ -137,11 +137,11 @@ def _checked_archive(handle: BinaryIO) -> Contents:
             _check_member(member)
         # zipfile reads no more than the declared size, and compares the checksum.
         config = json.loads(archive.read("config.json"))
-        configuration.check(config)
         metadata = json.loads(archive.read("metadata.json"))
         version = metadata.get("keras_version") if isinstance(metadata, dict) else None
         version = _version(version)
         require(version is not None, "metadata.json names no version 2 or 3 of Keras")
+        configuration.check(config, old=version[0] == "2")
         values = _checked_arrays(io.BytesIO(archive.read("model.weights.h5")))[1]
         return Contents(f"keras {version[0]} zip", config, values, version)
 
@@ -168,10 +168,10 @@ def _checked_hdf5(handle: BinaryIO) -> Contents:
     fine = isinstance(config, str | bytes) and len(config) <= LARGEST_CONFIG
     require(fine, "HDF5 without model_config; save the whole model, not its weights")
     config = json.loads(config)
-    configuration.check(config)
     version = attributes.get("keras_version")
-    version = version.decode("ascii", "replace") if isinstance(version, bytes) else version
-    return Contents("hdf5", config, values, _version(version))
+    version = _version(version.decode("ascii", "replace") if isinstance(version, bytes) else version)
+    configuration.check(config, old=not str(version).startswith("3"))
+    return Contents("hdf5", config, values, version)
 
 
 def _checked_arrays(handle: BinaryIO) -> tuple[dict[str, Any], int]:

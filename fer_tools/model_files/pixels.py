@@ -56,6 +56,29 @@ def declared(model: Any) -> str | None:
     return nearest[0] if len(nearest) == 1 else None
 
 
+def brought(faces: Any, channels: int, scale: str) -> Any:
+    """Return grey faces as a network takes them: on its scale, repeated over its channels.
+
+    Parameters
+    ----------
+    faces : tensor of float32, shape (n, height, width, 1)
+        0 black to 255 white.
+    channels : int
+    scale : str
+        One of `SCALES`.
+
+    Returns
+    -------
+    tensor of float32, shape (n, height, width, channels)
+    """
+    import tensorflow as tf
+
+    black, white = SCALES[scale]
+    if (black, white) != (0, 255):
+        faces = faces * ((white - black) / 255) + black
+    return faces if channels == 1 else tf.concat([faces] * channels, -1)
+
+
 def _change(layer: Any) -> tuple[float, float] | None:
     """Return factor and offset of a layer that rescales, the mean of all channels; None of another one."""
     kind = type(layer).__name__

@@ -5,8 +5,6 @@ import traceback
 from typing import Any
 
 LONGEST = 200  # characters
-# What Keras says of weights, after how many layers it concerns.
-_OF_WEIGHTS = re.compile(r"message for object <(\w+) name=([^,>]+)[^>]*>:\s+([^\n]+)")
 
 
 def of(error: BaseException) -> str:
@@ -17,8 +15,6 @@ def of(error: BaseException) -> str:
     and the frames that it came through know the layer.
     """
     first = _first(error)
-    if told := _OF_WEIGHTS.search(str(first)):
-        return f"layer {told[2][:60]!r} ({told[1]}): {' '.join(told[3].split())[:LONGEST]}"
     layer = _layer(first) or _layer(error)
     return f"{layer}: {_said(first)}" if layer else _said(first)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fer_tools.model_files.configuration import DEEPEST, MODELS, require
+from fer_tools.model_files.configuration import DEEPEST, MODELS, renamed, require
 
 # Arrays that are no weights: of whoever trained the network, and of the generators of random numbers.
 NO_WEIGHTS = {"optimizer", "optimizer_weights", "metrics", "seed_generator", "_random_generator", "_metrics"}
@@ -56,7 +56,7 @@ def load(model: Any, config: dict[str, Any], file: Path) -> list[str]:
     with h5py.File(file, "r") as handle:
         arrays = {}
         handle.visititems(lambda name, item: arrays.update({name: item} if hasattr(item, "shape") else {}))
-        notes, used = [], set()
+        notes, used, given = [], set(), set()
         if "model_weights" in handle:
             pairs = _of_layers(model, config, handle["model_weights"])
         else:
@@ -68,6 +68,9 @@ def load(model: Any, config: dict[str, Any], file: Path) -> list[str]:
             for variable, array in zip(variables, held, strict=True):
                 variable.assign(array[()])
                 used.add(array.name.lstrip("/"))
+                given.add(id(variable))
+    left = ", ".join(weight.path for weight in model.weights if id(weight) not in given)
+    require(not left, f"the file has no weights for {left[:60]!r}")
     for layer in _leaves(model, config):
         if hasattr(layer, "finalize_state"):  # a Normalization, which computes with what it makes of them
             layer.finalize_state()
@@ -95,7 +98,7 @@ def _layers(model: Any, config: dict[str, Any]) -> Iterator[tuple[Any, dict[str,
     """Yield the layers of a network that have weights, each with its configuration, in the order of it."""
     by_name = {layer.name: layer for layer in model.layers}
     for entry in config["config"]["layers"]:
-        layer = by_name.get(entry["config"].get("name"))
+        layer = by_name.get(renamed(entry["config"].get("name")))
         if layer is not None and layer.weights:
             yield layer, entry
 
@@ -118,8 +121,8 @@ def _of_layers(model: Any, config: dict[str, Any], group: Any) -> Iterator[tuple
         leaves = list(_leaves(layer, entry))
         trained = [weight for leaf in leaves for weight in leaf.trainable_weights]
         others = [weight for leaf in leaves for weight in leaf.non_trainable_weights]
-        names = listed.pop(layer.name, [])
-        yield layer, trained + others, [group[layer.name][name] for name in names]
+        place = entry["config"]["name"]
+        yield layer, trained + others, [group[place][name] for name in listed.pop(place, [])]
     require(not listed, f"weights of {', '.join(map(repr, listed))[:60]}, which the network does not have")
 
 
@@ -136,12 +139,12 @@ def _tree(arrays: dict[str, Any]) -> _Group:
     """Return the groups of an archive, whatever it parts their names by."""
     root = _Group()
     for name, array in arrays.items():
-        *places, within, number = re.split(r"[/\\]", name)
-        if NO_WEIGHTS & set(places) or not number.isdecimal() or within != "vars":
+        *places, number = re.split(r"[/\\]", name)
+        if NO_WEIGHTS & set(places) or not number.isdecimal() or places[-1:] != ["vars"]:
             continue
         require(len(places) <= DEEPEST, "too many or too deep groups")
         group = root
-        for place in places:
+        for place in places[:-1]:
             group = group.groups[place]
         require(int(number) not in group.arrays, f"two arrays {name[:60]!r}")
         group.arrays[int(number)] = array
@@ -164,8 +167,11 @@ def _of_classes(model: Any, config: dict[str, Any], group: _Group) -> Iterator[t
         wanted[_snake(type(layer).__name__)].append((layer, entry))
     for kind in sorted({*wanted, *found}):
         layers, groups = wanted[kind], found.get(kind, [])
-        counts = f"{len(groups):,} layers of class {kind[:60]!r}; the network has {len(layers):,}"
-        require(len(layers) == len(groups), f"the file has weights of {counts}")
+        counts = (
+            f"weights of {len(groups):,} layers {kind[:60]!r}, the network has {len(layers):,} such layers"
+        )
+        lacking = f"{_called(layers[len(groups)][0])}: " if len(groups) < len(layers) else ""
+        require(len(layers) == len(groups), f"{lacking}the file has {counts}")
         for (layer, entry), inner in zip(layers, groups, strict=True):
             if entry["class_name"] in MODELS:
                 yield from _of_classes(layer, entry, inner)

@@ -15,7 +15,7 @@ from typing import Any
 
 from fer_lib.files import UsageError, read_regular
 from fer_tools import paths
-from fer_tools.console import say
+from fer_tools.console import complain, say
 from fer_tools.json_files import LARGEST_JSON
 from fer_tools.play import trace
 from fer_tools.run.run import Run
@@ -162,7 +162,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(content)
 
 
-def make(model: str | None = None, classes: Sequence[str] | None = None, port: int = 0) -> Server:
+def make(
+    model: str | None = None,
+    classes: Sequence[str] | None = None,
+    port: int = 0,
+    scale: str | None = None,
+) -> Server:
     """Make a server that plays with a network.
 
     Parameters
@@ -173,6 +178,8 @@ def make(model: str | None = None, classes: Sequence[str] | None = None, port: i
         Of a file that belongs to no run.
     port : int
         0 for any that is free.
+    scale : str, optional
+        Of the pixels that such a file takes.
 
     Raises
     ------
@@ -183,7 +190,7 @@ def make(model: str | None = None, classes: Sequence[str] | None = None, port: i
     network = read_regular(paths.checkout("the game") / "game" / NETWORK, LARGEST)
     folder = None
     if model is not None:
-        network, run = _exported(model, classes)
+        network, run = _exported(model, classes, scale)
         folder = run.path / trace.FOLDER if run and not run.excerpt else None
     try:
         return Server(port, network, folder)
@@ -191,28 +198,35 @@ def make(model: str | None = None, classes: Sequence[str] | None = None, port: i
         raise UsageError(f"--port {port}: cannot be served there ({error}); leave it out") from error
 
 
-def _exported(model: str, classes: Sequence[str] | None) -> tuple[bytes, Run | None]:
+def _exported(model: str, classes: Sequence[str] | None, scale: str | None) -> tuple[bytes, Run | None]:
     """Return a network as the browser takes it, and the run that it is of, if any."""
     from fer_tools import predict_files, scratch
     from fer_tools.model_files import export, limits
     from fer_tools.run import find
 
     with limits.bounded(model):
-        predictor, known = predict_files.choose(model, classes)
+        predictor, known = predict_files.choose(model, classes, scale)
+    for note in predictor.notes:
+        complain(note)
     if missing := [name for name in trace.EXPRESSIONS if name not in known]:
         told = f"knows {', '.join(known)}, not {' and '.join(missing)}"
         raise UsageError(f"{model}: {told}; train one with neutral, happy and surprise")
     with scratch.folder() as folder:
-        made = export.export(predictor.model, Path(predictor.name), known, folder / "network.onnx")
+        source, target = Path(predictor.name), folder / "network.onnx"
+        made = export.export(predictor.model, source, known, target, scale=predictor.scale)
         network = made.path.read_bytes()
     return network, None if classes is not None else find.open_run(model)
 
 
 def play(
-    model: str | None, classes: Sequence[str] | None = None, port: int = 0, browser: bool = True
+    model: str | None,
+    classes: Sequence[str] | None = None,
+    port: int = 0,
+    scale: str | None = None,
+    browser: bool = True,
 ) -> None:
     """Serve the page until interrupted, and open the browser; see `make`."""
-    with make(model, classes, port) as server:
+    with make(model, classes, port, scale) as server:
         say(f"the game is at {server.url}")
         say(f"traces are saved into {server.folder}" if server.folder else "traces are downloaded")
         say("Ctrl-C ends it")

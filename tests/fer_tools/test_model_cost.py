@@ -253,7 +253,7 @@ def test_known_networks_cost_what_their_papers_say_and_are_within_the_limits(nam
         ([("Activation", {})], "layer 'm0' (Activation): "),
         ([("Activation", {"activation": "nonsense"})], "layer 'm0' (Activation): "),
         ([("Dense", {"units": "three"})], "layer 'm0' (Dense): "),
-        ([], "layer 'm1' (Dense): Layer 'm1' expected 2 variables"),
+        ([], "layer 'm1' (Dense): the file has weights of 0 layers 'dense', the network has 1"),
     ],
 )
 def test_what_keras_does_not_like_is_said_of_the_layer(tmp_path, layers, said):
