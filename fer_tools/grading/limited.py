@@ -6,6 +6,7 @@
 import ctypes
 import os
 import resource
+import runpy
 import signal
 import subprocess
 import sys
@@ -152,6 +153,5 @@ def bound(parent: int) -> None:
 
 if __name__ == "__main__":
     bound(int(sys.argv[1]))
-    from fer_tools.commands import main
-
-    sys.exit(main(sys.argv[2:]))
+    sys.argv = ["fer", *sys.argv[2:]]
+    runpy.run_module("fer_tools", run_name="__main__")

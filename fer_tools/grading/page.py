@@ -101,8 +101,9 @@ def _drawing(found: list[tuple[float, float, float, str]], threshold: float) -> 
         )
     at = x(threshold)
     lines.append(f'<line class="threshold" x1="{at}" x2="{at}" y1="{HEAD - 12}" y2="{height - MARGIN + 4}"/>')
+    anchor = "end" if at > WIDTH - 60 else "start" if at < 60 else "middle"
     label = f"threshold {threshold:.0%}"
-    lines.append(f'<text class="threshold-label" x="{at}" y="14" text-anchor="middle">{label}</text>')
+    lines.append(f'<text class="threshold-label" x="{at}" y="14" text-anchor="{anchor}">{label}</text>')
     summary = (
         f"{len(found)} models: {kinds['above']} above {threshold:.0%} beyond doubt, {kinds['below']} "
         f"below it, {kinds['within']} whose 95 % interval holds it."
@@ -174,18 +175,11 @@ def _section(each: SectionMarks) -> str:
     parts = [f"<h3>{escape(each.section.title)}</h3>"]
     if each.place:
         parts.append(f"<p><code>{escape(each.place)}</code>{escape(_file_facts(each))}</p>")
-    items = "".join(
-        f"<tr><td>{escape(mark.item.text)}</td>"
-        f'<td class="number">{mark.text}</td>'
-        f"<td>{_by(mark)}</td><td>{pieces.html_of(mark.why)}</td></tr>"
-        for mark in each.marks
-    )
-    head = '<tr><th scope="col">What</th><th scope="col" class="number">Points</th>'
-    head += '<th scope="col">By</th><th scope="col">Why</th></tr>'
-    parts.append(
-        '<div class="scroll" tabindex="0" role="region" aria-label="Points">'
-        f"<table><thead>{head}</thead><tbody>{items}</tbody></table></div>"
-    )
+    if each.why:
+        parts.append(
+            f'<p><span class="state {each.state}">{each.state}</span>: {pieces.html_of(each.why)}</p>'
+        )
+    parts.append(f'<ul class="items">{"".join(_item(mark, each.why) for mark in each.marks)}</ul>')
     if each.diagnosis and each.section.file == "model":
         if each.diagnosis["reading"]:
             parts.append(f"<p>{pieces.html_of(each.diagnosis['reading']['sentence'])}</p>")
@@ -196,8 +190,14 @@ def _section(each: SectionMarks) -> str:
     return "".join(parts)
 
 
-def _by(mark: marks.Mark) -> str:
-    return "a check" if mark.state == "graded" else "a person"
+def _item(mark: marks.Mark, known: str) -> str:
+    """Return an item with what its points rest on, unless that is known."""
+    by = "a check" if mark.state == "graded" else "a person"
+    why = f": {pieces.html_of(mark.why)}" if mark.why and mark.why != known else ""
+    return (
+        f'<li><span class="points">{mark.text}</span> <span>{escape(mark.item.text)} '
+        f'<span class="soft">by {by}{why}</span></span></li>'
+    )
 
 
 def _file_facts(each: SectionMarks) -> str:
@@ -231,7 +231,7 @@ def _confusion(diagnosis: dict[str, Any]) -> str:
     if test["as_the_game"] is not None:
         caption += f", as the game reads it {test['as_the_game']:.1%}"
     return (
-        f'<table class="confusion"><caption>{caption}</caption><thead><tr><td></td>{head}</tr></thead>'
+        f'<p class="soft">{caption}.</p><table class="confusion"><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
 
