@@ -168,12 +168,12 @@ class _Diagnoses:
             return
         played = student.choices[game.id] if game and self._plays(student, game) == section.id else None
         program = played.file.read(submissions.LARGEST_TEXT) if played and played.file else None
-        key = self.needs.key(choice.sha256, choice.file.suffix, sha256_of(program) if program else "")
+        key = self.needs.key(choice.sha256, sha256_of(program) if program else "")
         student.keys[section.id] = key
         if key in self.known or key in self.waiting.values() or self._read(key):
             return
         model = choice.file.read(LARGEST_FILE)
-        self.waiting[pool.submit(work.diagnose, model, choice.file.suffix, program, self.needs)] = key
+        self.waiting[pool.submit(work.diagnose, model, program, self.needs)] = key
 
     @staticmethod
     def _plays(student: Student, game: Section) -> str | None:

@@ -11,6 +11,8 @@ from fer_tools.json_files import sha256_of_json
 from fer_tools.run import provenance, source_code
 
 EXIT_CODES = (0, 1, 2)  # of `fer diagnose`: fine, findings, refused
+# Names of ours: what is said of a file is the same whoever handed it in.
+MODEL, GAME = "model.keras", "player.py"
 _CODE = "import fer_tools.commands.diagnose"
 
 
@@ -63,14 +65,12 @@ def settings(data: str, parameters: int) -> Settings:
     return Settings(data, _data_digest(data), version(), parameters)
 
 
-def diagnose(model: bytes, suffix: str, game: bytes | None, needs: Settings) -> tuple[bytes | None, str]:
+def diagnose(model: bytes, game: bytes | None, needs: Settings) -> tuple[bytes | None, str]:
     """Diagnose a model, and the game that plays with it.
 
     Parameters
     ----------
     model : bytes
-    suffix : str
-        Of the name of its file.
     game : bytes or None
         A program, which is read and not executed.
     needs : Settings
@@ -89,16 +89,14 @@ def diagnose(model: bytes, suffix: str, game: bytes | None, needs: Settings) -> 
                 f"the worker on {socket.gethostname()} has other data or another version of the tools",
             )
         with scratch.folder() as folder:
-            # Names of ours: what messages say of a file is the same whoever handed it in.
-            name = f"model{suffix}"
-            (folder / name).write_bytes(model)
-            arguments = ["diagnose", name, "--json", "--data", needs.data, "--limit", str(needs.parameters)]
+            (folder / MODEL).write_bytes(model)
+            arguments = ["diagnose", MODEL, "--json", "--data", needs.data, "--limit", str(needs.parameters)]
             if game is not None:
-                (folder / "player.py").write_bytes(game)
-                arguments += ["--game", "player.py"]
+                (folder / GAME).write_bytes(game)
+                arguments += ["--game", GAME]
             ended = limited.run(arguments, folder)
         if ended.code not in EXIT_CODES or not ended.output.strip():
-            return None, ended.why.removeprefix(f"{name}: ") or f"it ended with exit code {ended.code}"
+            return None, ended.why.removeprefix(f"{MODEL}: ") or f"it ended with exit code {ended.code}"
         verdict.read(ended.output)
         return ended.output, ""
     except UsageError as error:

@@ -87,7 +87,7 @@ def test_a_diagnosis_depends_on_files_data_tools_and_limit():
     keys = {needs.key("a"), needs.key("b"), needs.key("a", "b"), *(other.key("a") for other in others)}
     assert len(keys) == 6
     assert work.Settings("elsewhere", "d", "v", 150_000).key("a") == needs.key("a")
-    found, why = work.diagnose(b"", ".keras", None, needs)
+    found, why = work.diagnose(b"", None, needs)
     assert found is None and "other data or another version" in why
 
 
