@@ -196,7 +196,7 @@ def _item(mark: marks.Mark, known: str) -> str:
     why = f": {pieces.html_of(mark.why)}" if mark.why and mark.why != known else ""
     return (
         f'<li><span class="points">{mark.text}</span> <span>{escape(mark.item.text)} '
-        f'<span class="soft">by {by}{why}</span></span></li>'
+        f'<span class="soft">· by {by}{why}</span></span></li>'
     )
 
 

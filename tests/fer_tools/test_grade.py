@@ -12,13 +12,14 @@ from pathlib import Path
 import networks
 import pytest
 from asserting import refusal, within
+from diagnoses import diagnosis, printed
 from made_class import PLAYER, again, folder_of, lambda_network, zip_of
 from networks import GLOBAL, SOFTMAX, chain
 from processes import alive, command, descendants, wait_for
 
 from fer_tools import commands, environment, paths
 from fer_tools.commands import grade as command_of_grade
-from fer_tools.grading import limited, work
+from fer_tools.grading import classroom, limited, rubric, work
 
 CHILD = """
 import os
@@ -109,6 +110,27 @@ def test_mistakes_of_usage(tmp_path, results, arguments, said):
     options = commands.parser().parse_args(["grade", *given])
     assert said in refusal(command_of_grade.action, options)
     assert not results.exists()
+
+
+def test_work_is_handed_to_a_cluster(tmp_path, monkeypatch):
+    """Through its scheduler: files go there and diagnoses come back; what a worker loses has a reason."""
+    from distributed import LocalCluster
+
+    def diagnose(model: bytes, game: bytes | None, needs: work.Settings) -> tuple[bytes | None, str]:
+        assert model != b"lost", "of this one"
+        return printed(diagnosis(800 if model == b"good" else 300)), ""
+
+    monkeypatch.setattr(work, "diagnose", diagnose)
+    for name, model in (("ada", b"good"), ("bob", b"bad"), ("cem", b"lost")):
+        folder_of(tmp_path / "class" / name, **{"section5.keras": model, "section6.keras": model})
+    needs, folder = work.Settings("bundled", "d", "v", 150_000), tmp_path / "class"
+    with LocalCluster(1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        graded = classroom.grade(folder, rubric.read(), tmp_path / "out", needs, scheduler=address)
+    points = {student.name: student.marked.automatic for student in graded.students}
+    assert points == {"ada": 17, "bob": 8, "cem": None}
+    assert "lost" in graded.students[2].marked.why and graded.students[2].marked.state == "unreadable"
+    assert len(list((tmp_path / "out" / "cache").iterdir())) == 2  # what was lost is tried again
 
 
 # -- a small class -----------------------------------------------------------------------------------------
