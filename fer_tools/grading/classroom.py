@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +104,11 @@ def _students(found: list[Submission]) -> list[Student]:
             file = f"{file or 'student'}-{digest[:8]}"
         taken.add(file.casefold())
         students.append(Student(submission, file))
-    for student in students:  # of those with one name, the file's tells them apart
+    for student in students:  # those with one name are told apart by that of the feedback
         same = [other for other in students if other.name == student.name]
         if len(same) > 1:
             for other in same:
-                kind = printable(other.submission.paths[0].name)[-40:]
-                other.submission = Submission(
-                    f"{other.name} ({kind})", other.submission.keys, other.submission.paths
-                )
+                other.submission = replace(other.submission, name=f"{other.name} ({other.file})")
     return students
 
 
@@ -264,12 +262,17 @@ def _marked(students: list[Student], rubric: Rubric, needs: work.Settings, folde
 
 def _fill(class_list: roster.Roster, graded: Graded, path: Path) -> None:
     """Write points into the roster: of those alone in whose case no check needs a person."""
-    rows, unmatched = class_list.matched({each.name: each.submission.keys for each in graded.students})
+    known = {each.name: (each.submission.key, each.submission.canvas) for each in graded.students}
+    rows, unmatched = class_list.matched(known)
     points = {}
     for student in graded.students:
-        student.row = rows.get(student.name)
-        if student.row is not None and student.marked.state == "graded":
-            points[student.row] = student.marked.automatic
+        row = rows.get(student.name)
+        if row is None or student.marked.state != "graded":
+            continue
+        if kept := class_list.kept(row):
+            unmatched.append(f"{student.name}: its cell says {kept!r}, and is left")
+        else:
+            points[row] = student.marked.automatic
     absent = [class_list.student(i) for i in range(len(class_list.rows)) if i not in rows.values()]
     graded.remarks += unmatched + class_list.formulas()
     graded.remarks += [f"{name}: in the roster, and no submission is its own" for name in absent]

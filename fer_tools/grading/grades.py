@@ -33,7 +33,6 @@ class Student:
     remarks: list[str] = field(default_factory=list)
     diagnoses: dict[str, dict[str, Any]] = field(default_factory=dict)
     marked: marks.Marked | None = None
-    row: int | None = None  # of the roster
 
     @property
     def name(self) -> str:

@@ -50,13 +50,13 @@ class Roster:
     column: int
     possible: float | None
 
-    def matched(self, students: Mapping[str, tuple[str, ...]]) -> tuple[dict[str, int], list[str]]:
+    def matched(self, students: Mapping[str, tuple[str, bool]]) -> tuple[dict[str, int], list[str]]:
         """Find the row of each student.
 
         Parameters
         ----------
-        students : dict of str to tuple of str
-            By what each may be known, best first.
+        students : dict of str to tuple
+            By what each is known, and whether that is the ID of Canvas and can be no other.
 
         Returns
         -------
@@ -65,16 +65,18 @@ class Roster:
         list of str
             What could not be matched, one line each.
         """
-        known: dict[str, set[int]] = {}
-        for name in KEYS:
-            for i, row in enumerate(self.rows):
-                text = row[self.header.index(name)].text.strip().casefold() if name in self.header else ""
-                if text:
-                    known.setdefault(text, set()).add(i)
         found: dict[str, int] = {}
         said = []
-        for student, keys in students.items():
-            rows = next((known[key.casefold()] for key in keys if key.casefold() in known), set())
+        for student, (key, canvas) in students.items():
+            columns = [
+                self.header.index(name) for name in KEYS[: 1 if canvas else None] if name in self.header
+            ]
+            key = key.strip().casefold()
+            rows = {
+                i
+                for i, row in enumerate(self.rows)
+                if key and key in {row[column].text.strip().casefold() for column in columns}
+            }
             if len(rows) == 1:
                 found[student] = min(rows)
             else:
@@ -103,6 +105,11 @@ class Roster:
             for i, row in enumerate(self.rows)
             if (cell := next((c for c in row if _is_formula(c.text)), None))
         ]
+
+    def kept(self, row: int) -> str:
+        """Return what stands in the cell of a row and is no number, such as EX; that is not filled."""
+        text = self.rows[row][self.column].text.strip()
+        return "" if _points(text) is not None else printable(text)[:40]
 
     def filled(self, points: Mapping[int, float]) -> bytes:
         """Return the file with points in the cells of some rows; all other bytes are what they were."""

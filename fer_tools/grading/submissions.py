@@ -50,14 +50,17 @@ class Submission:
     ----------
     name : str
         As the teacher knows it: fit for a line.
-    keys : tuple of str
-        By what the roster may know the student: the number of a user, or a login.
+    key : str
+        By what a roster knows the student: an ID or a login.
+    canvas : bool
+        Whether it is the ID that Canvas gave, and no other.
     paths : tuple of Path
         One, or several loose files.
     """
 
     name: str
-    keys: tuple[str, ...]
+    key: str
+    canvas: bool
     paths: tuple[Path, ...]
 
 
@@ -150,10 +153,10 @@ def of_class(folder: Path, others: tuple[Path, ...] = ()) -> list[Submission]:
 
 def _submission(key: tuple[str, ...], found: tuple[Path, ...]) -> Submission:
     if len(key) == 2:
-        return Submission(printable("_".join(key))[:80], key[::-1], found)
+        return Submission(printable("_".join(key))[:80], key[1], True, found)
     name, suffix = os.path.splitext(key[0])
     name = name if suffix.lower() in (".zip", *MODELS) else key[0]
-    return Submission(printable(name)[:80] or "?", (name,), found)
+    return Submission(printable(name)[:80] or "?", name, False, found)
 
 
 def opened(submission: Submission, scratch: Path, stack: ExitStack) -> Contents:

@@ -138,8 +138,8 @@ def test_as_canvas_names_them(tmp_path):
     folder_of(root, **{name: MODEL for name in names[:2]})
     zip_of(root / names[2], **{"section5.keras": MODEL})
     jane, john = submissions.of_class(root)
-    assert (jane.name, jane.keys, len(jane.paths)) == ("doejane_12", ("12", "doejane"), 2)
-    assert john.keys[0] == "13"
+    assert (jane.name, jane.key, jane.canvas, len(jane.paths)) == ("doejane_12", "12", True, 2)
+    assert (john.key, john.canvas) == ("13", True)
     with ExitStack() as stack:
         contents = submissions.opened(jane, tmp_path, stack)
         assert [file.place for file in contents.models] == ["section6-1.keras", "section5.keras"]

@@ -257,7 +257,8 @@ def test_one_column_is_filled_and_no_other_byte(tmp_path, start, end):
     path = write(tmp_path, end=end, start=start)
     found = roster.read(path, "Faces")
     assert found.possible == 20
-    rows, unmatched = found.matched({"a": ("11",), "b": ("BOB@X.EDU",), "e": ("u3",), "z": ("99", "zoe")})
+    keys = {"a": ("11", True), "b": ("BOB@X.EDU", False), "e": ("u3", False), "z": ("99", True)}
+    rows, unmatched = found.matched(keys)
     assert rows == {"a": 0, "b": 1, "e": 2} and unmatched == ["z: is in no row of the roster"]
     filled = found.filled({0: 17.0, 1: 12.5, 2: 0.333})
     assert found.filled({}) == path.read_bytes()
@@ -309,9 +310,20 @@ def test_rosters_that_are_none(tmp_path, content, said):
 def test_students_who_are_told_apart_by_nothing(tmp_path):
     rows = [HEADER, "A,1,x,same@x,A,,,", "B,2,y,same@x,A,,,", "C,3,z,c@x,A,,,"]
     found = roster.read(write(tmp_path, rows), "Faces")
-    matched, said = found.matched({"one": ("same@x",), "c": ("3",), "c again": ("z",)})
+    matched, said = found.matched({"one": ("same@x", False), "c": ("3", True), "c again": ("z", False)})
     assert matched == {} and len(said) == 2
     assert "2 rows" in said[0] and "several submissions (c, c again)" in said[1]
+    # The ID of Canvas is not taken for that of another system, nor nothing for an empty cell.
+    found = roster.read(write(tmp_path, [HEADER, "A,1,2,,A,,,", "B,2,1,b,A,,,"]), "Faces")
+    assert found.matched({"one": ("1", True)})[0] == {"one": 0}
+    assert found.matched({"one": ("1", False)})[0] == {} == found.matched({"one": ("", False)})[0]
+    assert found.matched({"b": ("b", True)})[0] == {}
+
+
+def test_cells_that_say_something_else(tmp_path):
+    rows = [HEADER, "A,1,,,A,EX,,", "B,2,,,A,12.5,,", "C,3,,,A, ,,"]
+    found = roster.read(write(tmp_path, rows), "Faces")
+    assert [found.kept(row) for row in range(3)] == ["EX", "", ""]
 
 
 def test_formulas_are_said_and_numbers_never_are(tmp_path):
@@ -328,7 +340,8 @@ CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8
 def test_whatever_is_in_the_other_cells(tmp_path_factory, cells, end):
     """Written by Python's csv, filled, and read by it: nothing but the column differs."""
     handle = io.StringIO(newline="")
-    writer = csv.writer(handle, lineterminator=end)
+    alone = any("\r" in cell for pair in cells for cell in pair)  # which csv leaves bare, and reads as an end
+    writer = csv.writer(handle, lineterminator=end, quoting=csv.QUOTE_ALL if alone else csv.QUOTE_MINIMAL)
     writer.writerow(["Student", "ID", "A (1)", "Note"])
     for i, (name, note) in enumerate(cells):
         writer.writerow([name, str(i), name, note])
@@ -378,7 +391,7 @@ def of_class() -> grades.Graded:
         "zoe": marked(diagnosis(400)),
         "copy": marked(diagnosis(800)),
     }
-    students = [grades.Student(Submission(name, (), ()), f"file{i}") for i, name in enumerate(cases)]
+    students = [grades.Student(Submission(name, name, False, ()), f"file{i}") for i, name in enumerate(cases)]
     for student in students:
         student.marked, student.remarks = cases[student.name], [EVIL]
     facts = [("Rubric", EVIL)]
