@@ -217,13 +217,13 @@ def _file_facts(each: SectionMarks) -> str:
 def _confusion(diagnosis: dict[str, Any]) -> str:
     """Return the table of true and recognised expressions."""
     test = diagnosis["test"]
-    if not test or not test["confusion"]:
+    if not test:
         return ""
     names = ("neutral", "happy", "surprise")
     head = "".join(f'<th scope="col" class="number">{name}</th>' for name in names)
     rows = "".join(
         f'<tr><th scope="row">{name}</th>' + "".join(f'<td class="number">{n}</td>' for n in row) + "</tr>"
-        for name, row in zip(names, test["confusion"], strict=False)
+        for name, row in zip(names, test["confusion"], strict=True)
     )
     caption = f"Test images: what they are (rows), what was recognised (columns); {test['accuracy']:.1%}"
     if test["accuracy_without_twins"] is not None:

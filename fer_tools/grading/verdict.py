@@ -24,6 +24,10 @@ def _list(of: dict[str, Any], most: int = 2_000) -> dict[str, Any]:
     return {"type": ["array", "null"], "items": of, "maxItems": most}
 
 
+def _three(of: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": of, "minItems": 3, "maxItems": 3}
+
+
 SCHEMA = _object(
     {
         "format": {"const": 1},
@@ -52,7 +56,7 @@ SCHEMA = _object(
                 "loss": _NUMBER,
                 "mean_confidence": _SHARE,
                 "calibration_error": _SHARE,
-                "confusion": _list(_list(_COUNT, 10), 10),
+                "confusion": _three(_three({"type": "integer", "minimum": 0})),
                 "as_the_game": _SHARE,
             },
             nullable=True,
