@@ -28,11 +28,11 @@ def action(options: Any) -> None:
     classes = options.classes.split(",") if options.classes is not None else None
     with limits.bounded(options.model or "the shipped network"):
         predictor, classes = predict_files.choose(options.model, classes, options.scale)
-    for note in predictor.notes:
-        complain(note)
     source = Path(predictor.name)
     target = options.out or Path(f"{source.stem}.{options.format}")
     made = export.export(predictor.model, source, classes, target, options.format, predictor.scale)
     size, kilobytes = made.metadata["input"]["size"], target.stat().st_size / 1000
     answers = f"{len(classes)} classes, {size}x{size} pixels, {kilobytes:,.0f} kB"
     say(f"{target}: {answers}; differs from Keras by {made.difference:.1g} at most")
+    for note in predictor.notes:
+        complain(note)

@@ -38,8 +38,6 @@ def action(options: Any) -> int:
     classes = options.classes.split(",") if options.classes is not None else None
     with limits.bounded(options.model or "the shipped network"):
         predictor, classes = predict_files.choose(options.model, classes, options.scale)
-    for note in predictor.notes:
-        complain(note)
     found, wrong = predict_files.predict_files(predictor, classes, options.images, options.crop)
     if options.draw is not None and found:
         predict_files.draw_found(found, classes, Path(options.draw))
@@ -51,7 +49,7 @@ def action(options: Any) -> int:
     for row in found:
         if row.get("box", True) is None:
             complain(f"{row['image']}: no face was found on it; as it is small, all of it was taken for one")
-    for message in wrong:
+    for message in predictor.notes + wrong:
         complain(message)
     return 2 if wrong else 0
 

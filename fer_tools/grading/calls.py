@@ -33,7 +33,7 @@ def batched(value: Any) -> Pixels | None:
     return value if isinstance(value, Pixels) else None
 
 
-def indexed(image: Pixels, key: Any) -> Any:
+def indexed(image: Pixels, key: Any, node: ast.AST) -> Any:
     """Return a part of an image, or one with new axes; None if that is not understood."""
     keys = list(key) if isinstance(key, tuple) else [key]
     if image.shape is None:
@@ -44,17 +44,18 @@ def indexed(image: Pixels, key: Any) -> Any:
         keys[at : at + 1] = [slice(None)] * (len(image.shape) - used)
     else:
         keys += [slice(None)] * (len(image.shape) - used)
-    sides, shape = list(image.shape), []
+    sides, shape, cropped = list(image.shape), [], False
     for each in keys:
         if each is None:
             shape.append(1)
             continue
         side = sides.pop(0)
         if isinstance(each, slice):
-            shape.append(side if each == slice(None) else None)
+            shape.append(side if each == slice(None) else None if side is None else len(range(side)[each]))
+            cropped = cropped or (each != slice(None) and side not in (1, 3))  # those are channels
         elif not isinstance(each, int) or isinstance(each, bool):
             return None
-    return image.shaped(shape)
+    return image.shaped(shape, *([Step("crop", node)] if cropped else []))
 
 
 def library(called: Name, given: list[Any], named: dict[str, Any], node: ast.Call) -> Any:

@@ -20,6 +20,7 @@ from fer_tools.model_files import inspection, limits, loading, pixels
 from fer_tools.model_files.pixels import SCALES
 
 FORMAT = 1
+MOST_WORK = 4_000_000_000  # of an image (see `Cost.work`); networks of students have up to 700,000,000
 NOT_QUITE = 2e-2  # by which probabilities of a network that computes with 16 bits may fail to sum to 1
 
 
@@ -148,6 +149,9 @@ def _examine(opened: loading.Opened, faces: Images, found: dict[str, Any]) -> ne
         return None
     if found["output"]["classes"] != len(DEFAULT_CLASSES) or found["input"]["channels"] not in (1, 3):
         say.append(findings.other_task(found))
+        return None
+    if opened.cost.work > MOST_WORK:
+        say.append(findings.too_slow(opened.cost.work, MOST_WORK))
         return None
     answers = network.Answers(model, opened.cost.memory)
     try:

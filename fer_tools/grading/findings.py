@@ -93,6 +93,16 @@ def other_task(facts: Mapping[str, Any]) -> Finding:
     )
 
 
+def too_slow(work: int, most: int) -> Finding:
+    """Return that a network is not measured because that would take too long."""
+    return finding(
+        "too-slow",
+        f"An image takes it {work / 1e6:,.0f} million steps of arithmetic; networks of more than "
+        f"{most / 1e6:,.0f} million are not measured, so no accuracy is given.",
+        "Make the images smaller, or put pooling (layers.MaxPooling2D()) between the first convolutions.",
+    )
+
+
 def not_finite(what: str) -> Finding:
     """Return that weights or outputs are no numbers."""
     return finding(

@@ -2,7 +2,7 @@
 
 import ast
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -205,10 +205,10 @@ def _take_image(game: Game, images: list[Any]) -> None:
     unclear = [image for image in images if isinstance(image, Unknown)]
     if unclear:
         game.unclear.append(f"what it gives the network (line {unclear[0].line}: {unclear[0].text})")
-    elif any(image != images[0] for image in images):
+    elif len({replace(each, steps=tuple(s for s in each.steps if s.what != "crop")) for each in images}) > 1:
         game.unclear.append("what it gives the network, which is not always the same")
     else:
-        game.image = images[0]
+        game.image = max(images, key=lambda image: len(image.steps))  # the one that is cropped, if one is
 
 
 def _take_answers(game: Game, answers: list[list[Any]]) -> None:

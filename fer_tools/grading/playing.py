@@ -67,11 +67,15 @@ def _shape(image: Pixels, channels: int) -> tuple[int | None, ...] | None:
 def accuracy(game: Game, answers: Answers, faces: np.ndarray, labels: np.ndarray) -> float | None:
     """Return on which share of the test images a game is right; None where that cannot be told.
 
-    Each test image goes through what the game does with the image of the camera.
+    Each test image goes through what the game does with the image of the camera. Where it looks for a face in
+    that, resizes it more than once, or does not take the largest output as it is, nothing is told.
     """
     image = game.image
     plain = image is not None and image.shape is not None and not game.thresholds | game.adjusted
-    if game.table is None or not plain or _wrong_shape(image, answers.sides, answers.channels):
+    done = [step.what for step in image.steps] if plain else []
+    if game.table is None or not plain or "crop" in done or done.count("resize") > 1:
+        return None
+    if _wrong_shape(image, answers.sides, answers.channels):
         return None
     ends = image.offset, 255 * image.factor + image.offset
     if image.resize == REPEATS:

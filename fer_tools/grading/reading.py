@@ -74,7 +74,8 @@ def read(
     comparisons (five, or more where several scales are tried), has to be below 0.0002. The true order is
     right at least as often as another one in expectation, so a wrong one is named with a probability of at
     most 0.0001 at a look, 0.0005 at all five. A scale is given up, also one that the file declares, when the
-    best order at another scale is better than all of its orders at p < 0.001 in the same test.
+    best order at another scale is better than all of its orders at p < 0.001 in the same test; beside one
+    that the file declares, another is looked at only as long as it is right more often.
 
     Parameters
     ----------
@@ -117,6 +118,9 @@ def _look(
         for scale, given in answers.items()
         if scale == first or mcnemar(right[best[first]], right[best[scale]]).p_value >= SCALE_LEVEL
     }
+    if declared in left:
+        better = hits[best[declared]]
+        left = {scale: left[scale] for scale in left if scale == declared or hits[best[scale]] > better}
     scale = declared if declared in left else first
     mine = best[scale]
     tried = [scale] if scale == declared else list(left)
@@ -133,5 +137,4 @@ def _look(
         share=hits[mine] / len(labels),
         commonest=float(np.bincount(answers[scale]).max() / len(labels)),
     )
-    # Where the declared scale is the best by now, and the order is told, more faces would change nothing.
-    return reading, {scale: left[scale]} if told and scale == first == declared else left
+    return reading, left

@@ -61,7 +61,7 @@ class Step:
     Attributes
     ----------
     what : str
-        "scale", "resize" or "colour".
+        "scale", "resize", "colour" or "crop".
     node : ast.AST
         The expression that did it.
     shape : tuple, or None

@@ -346,8 +346,10 @@ class Walk:
             return self._unknown(node)  # Python would raise an error there
         return found if _bounded(found) else self._unknown(node)
 
-    def _unknown(self, node: ast.AST) -> Unknown:
-        return Unknown(getattr(node, "lineno", 0), " ".join(ast.unparse(node).split())[:80])
+    def _unknown(self, node: ast.AST, *operands: Any) -> Unknown:
+        """Return that an expression is not understood, or the first operand of it that is not."""
+        known = next((each for each in operands if isinstance(each, Unknown) and each.text), None)
+        return known or Unknown(getattr(node, "lineno", 0), " ".join(ast.unparse(node).split())[:80])
 
     def _of_constant(self, node: ast.Constant) -> Any:
         return node.value
@@ -356,7 +358,7 @@ class Walk:
         for scope in (self._scopes[-1], self._module):
             if node.id in scope:
                 return scope[node.id]
-        if node.id in USUAL:
+        if node.id in USUAL and "*" not in self._module:
             self.way.undefined.setdefault(node.id, node.lineno)
             return Name(USUAL[node.id])
         return Name(f"builtins.{node.id}")
@@ -452,7 +454,7 @@ class Walk:
     def _repeated(self, left: Any, right: Any, node: ast.BinOp | ast.AugAssign) -> Any:
         if isinstance(node.op, ast.Mult) and isinstance(left, list) and type(right) is int:
             return left * min(max(right, 0), LONGEST // max(1, len(left)))
-        return self._unknown(node)
+        return self._unknown(node, left, right)
 
     def _scaled(self, left: Any, right: Any, node: ast.BinOp | ast.AugAssign) -> Any:
         number, image = (right, left) if isinstance(left, Pixels) else (left, right)
@@ -500,7 +502,7 @@ class Walk:
     def _of_subscript(self, node: ast.Subscript) -> Any:
         owner, key = self.value(node.value), self.value(node.slice)
         if isinstance(owner, Pixels):
-            found = calls.indexed(owner, key)
+            found = calls.indexed(owner, key, node)
             return self._unknown(node) if found is None else found
         if isinstance(key, tuple) and isinstance(owner, list):
             for each in key:
@@ -566,17 +568,17 @@ class Walk:
             items = [list(given[0])[i] for i in ranked]
             return items if called.last == "sorted" else items[0]
         found = calls.library(called, given, named, node)
-        return self._unknown(node) if found is calls.NOT_KNOWN else found
+        return self._unknown(node, *given) if found is calls.NOT_KNOWN else found
 
     def _method(self, owner: Any, name: str, given: list, named: dict[str, Any], node: ast.Call) -> Any:
         if name in ("predict", "predict_on_batch", "call") and isinstance(owner, Network | Unknown):
             return self._ask(owner, given or [named.get("x")], node)
         found = calls.method(owner, name, given, named, node)
-        return self._unknown(node) if found is calls.NOT_KNOWN else found
+        return self._unknown(node, owner, *given) if found is calls.NOT_KNOWN else found
 
     def _ask(self, network: Any, given: list, node: ast.Call) -> Any:
         image = calls.batched(given[0]) if given else None
-        self.way.fed.append((network, self._unknown(node) if image is None else image, node))
+        self.way.fed.append((network, self._unknown(node, *given) if image is None else image, node))
         return [[Probability(value) for value in self.outputs]]
 
     def call(self, called: Function, given: list, named: dict[str, Any]) -> Any:

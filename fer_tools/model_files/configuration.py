@@ -235,7 +235,7 @@ def _walk(root: Any, within: tuple[type, ...] = (dict, list)) -> Iterator[Any]:
 
 
 def plain(config: dict[str, Any], zeros: bool = False) -> dict[str, Any]:
-    """Return the configuration as Keras is given it: what could cost much and means nothing is left out.
+    """Return the configuration as Keras 3 is given it, in its words, and without what means nothing.
 
     That is what the model was compiled with; the shape that a layer was built for, which follows from the
     input; a fixed number of images a batch; the setting of random layers that Keras 3 does not know; and

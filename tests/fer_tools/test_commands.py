@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras2
 import pytest
 from staged import two_thousand_runs, write_run
 
@@ -154,6 +155,15 @@ def test_the_summary_of_a_network(capsys):
     out = capsys.readouterr().out
     assert out.startswith("Model: basic_model\n") and len(out.splitlines()) == 26
     assert out.endswith("Total 118,531   Trainable 118,083   Non-trainable 448\n")
+
+
+def test_the_summary_of_a_file(capsys):
+    assert commands.main(["summary", str(keras2.NESTED["h5"])]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert not err and lines[:2] == ["File: hdf5, written by Keras 2.21.0", "Pixels: 0..255"]
+    assert ["base", "Functional", "(None,", "3)", "466"] in [line.split() for line in lines]
+    assert lines[-1].startswith("Total 519 ")
 
 
 @pytest.mark.slow

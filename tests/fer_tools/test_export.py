@@ -89,6 +89,35 @@ def test_it_answers_faces_as_keras_does(seven, tmp_path, name, form):
     assert made.metadata["keras_sha256"] == sha256_of_file(source)
 
 
+@pytest.mark.parametrize(("form", "scale"), [("onnx", "0..255"), ("onnx", "-1..1"), ("tflite", "0..1")])
+def test_networks_of_colour_and_other_scales_take_grey_faces_all_the_same(tmp_path, form, scale):
+    import keras
+    from keras import layers
+
+    path, names = tmp_path / "colour.keras", ["a", "b", "c"]
+    body = [layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax")]
+    model = keras.Sequential([keras.Input((20, 20, 3)), *body])
+    if scale == "0..255":  # values as large as these would go to one class
+        model.set_weights([weight / 50 for weight in model.get_weights()])
+    model.save(path)
+    made = export.export(loading.load(path), path, names, tmp_path / "a", form, scale)
+    assert made.metadata["input"] == {"size": 20, "black": 0, "white": 255}
+    grey = faces(20)
+    given = {"0..255": grey, "0..1": grey / 255, "-1..1": grey / 127.5 - 1}[scale]
+    expected = model.predict(np.repeat(given, 3, axis=-1), verbose=0)
+    found = by_onnx(made.path, grey)[0] if form == "onnx" else by_tflite(made.path, grey)
+    assert np.ptp(expected, axis=0).max() > 0.001
+    assert abs(found - expected).max() <= 1e-5
+
+
+def test_what_takes_no_squares_is_not_written(tmp_path):
+    import keras
+
+    model = keras.Sequential([keras.Input((20, 16, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    with pytest.raises(UsageError, match="takes 20x16 pixels, not squares"):
+        export.export(model, tmp_path / "a.keras", ["a", "b", "c"], tmp_path / "a.onnx")
+
+
 def test_what_changes_training_images_is_left_out(seven, tmp_path):
     import onnx
 
@@ -106,8 +135,8 @@ def test_the_committed_network_is_the_shipped_one():
 
 
 def test_one_that_answers_otherwise_is_not_written(seven, tmp_path, monkeypatch):
-    def broken(model, size, metadata):
-        content, run = whole(model, size, metadata)
+    def broken(function, metadata):
+        content, run = whole(function, metadata)
         return content, lambda face: run(face) + np.float32([2e-5, 0, 0, 0, 0, 0, 0])
 
     whole = export.FORMS["onnx"]
@@ -130,7 +159,11 @@ def test_one_that_gives_no_numbers_is_not_written(seven, tmp_path, monkeypatch):
 def test_the_command_says_what_was_written(seven, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert commands.main(["export", str(seven), "--classes", ",".join(SEVEN)]) == 0
-    said = capsys.readouterr().out
+    said, notes = capsys.readouterr()
+    assert (
+        notes
+        == f"fer: {seven}: does not say the order of its outputs; {', '.join(SEVEN)} is what --classes says\n"
+    )
     assert said.startswith("seven.onnx: 7 classes, 40x40 pixels,") and "differs from Keras by" in said
     assert by_onnx(tmp_path / "seven.onnx", faces(40))[1]["name"] == "seven"
 
@@ -139,7 +172,9 @@ def test_the_command_says_what_was_written(seven, tmp_path, capsys, monkeypatch)
     ("arguments", "reason"),
     [
         (["nowhere"], "no such directory"),
-        (["{seven}"], "its classes are unknown; add --classes"),
+        (["{seven}"], "its classes and their order are unknown; add --classes"),
+        (["{seven}", "--classes", ",".join(SEVEN), "--scale", "0..9"], "'0..9' is none; choose one of"),
+        (["--scale", "0..1"], "goes with a .keras file that no run knows"),
         (["{seven}", "--classes", "a,b"], "has 7 classes, not 2"),
         (["{seven}", "--classes", ",".join(SEVEN), "--out", "{folder}/file/x.onnx"], "cannot be written"),
     ],

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import fuzzing
 import h5py
+import keras2
 import networks
 import numpy as np
 import pytest
@@ -131,21 +132,42 @@ def _archive(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> byt
 
 
 @pytest.fixture(scope="module")
-def honest() -> list[bytes | dict[str, bytes]]:
-    """Return real models: the members of the archive of the reference run, and a file of Keras 2."""
-    with zipfile.ZipFile(paths.ROOT / "results" / "reference" / "model.keras") as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    return [members, (paths.ROOT / "tests" / "references" / "keras2.h5").read_bytes()]
+def honest() -> tuple[list[dict[str, bytes]], list[bytes]]:
+    """Return real models: members of archives, of the reference run and of Keras 2, and HDF5 of Keras 2."""
+    archives = []
+    for path in (paths.ROOT / "results" / "reference" / "model.keras", keras2.NESTED["keras"]):
+        with zipfile.ZipFile(path) as archive:
+            archives.append({name: archive.read(name) for name in archive.namelist()})
+    return archives, [path.read_bytes() for path in (keras2.REFERENCES / "keras2.h5", keras2.NESTED["h5"])]
+
+
+def _with_configuration(old: bytes, draw: st.DrawFn) -> bytes:
+    """Return an HDF5 file with another configuration, or other lists of names."""
+    buffer = io.BytesIO(old)
+    with h5py.File(buffer, "r+") as file:
+        place, key = draw(st.sampled_from([("/", "model_config"), ("model_weights", "layer_names")]))
+        value = file[place].attrs[key]
+        if key == "model_config":
+            file.attrs[key] = json.dumps(draw(edited(json.loads(value)))).encode("utf-8", "surrogatepass")
+        else:
+            names = [str(name).encode() for name in value]
+            some = st.sampled_from([*names, b"", b"..", b"/", b"model_weights", b"dense"])
+            file[place].attrs[key] = np.array(draw(st.lists(some, max_size=5)), "S30")
+    return buffer.getvalue()
 
 
 @st.composite
-def altered_model(draw: st.DrawFn, honest: list) -> bytes:
+def altered_model(draw: st.DrawFn, honest: tuple) -> bytes:
     """Return a model file, some of it changed: bytes, configuration, weights, members."""
-    members, old = honest
-    what = draw(st.sampled_from(["bytes", "config", "config", "weights", "metadata", "members", "old"]))
+    members, old = (draw(st.sampled_from(each)) for each in honest)
+    what = draw(
+        st.sampled_from(["bytes", "config", "config", "weights", "metadata", "members", "old", "said"])
+    )
     damage, keep = draw(DAMAGE), draw(KEEP)
     if what == "old":
         return damaged(old, damage, keep)
+    if what == "said":
+        return _with_configuration(old, draw)
     if what == "config":
         config = json.dumps(draw(edited(json.loads(members["config.json"]))))
         return _archive(members | {"config.json": config.encode("utf-8", "surrogatepass")})
@@ -164,7 +186,7 @@ def altered_model(draw: st.DrawFn, honest: list) -> bytes:
     return damaged(_archive(members), damage, keep)
 
 
-def test_models(sandbox: Path, child: Child, honest: list):
+def test_models(sandbox: Path, child: Child, honest: tuple):
     action = child.arguments[3]
     unbounded()  # the child has its own bound
 
@@ -302,7 +324,7 @@ def predicting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     started.end()
 
 
-def test_networks(sandbox: Path, predicting: Child, honest: list):
+def test_networks(sandbox: Path, predicting: Child, honest: tuple):
     unbounded()
 
     @settings(FUZZ, max_examples=max(20, INPUTS // 10))

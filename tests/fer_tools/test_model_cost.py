@@ -11,7 +11,6 @@ import resource
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import h5py
@@ -25,7 +24,6 @@ from fer_lib.files import UsageError
 from fer_tools import paths, predict_files
 from fer_tools.model_files import cost, loading, reasons
 
-STUDENTS = paths.ROOT.parent / "shared" / "data" / "student_models"
 PADDING = ("ZeroPadding2D", {"padding": 4000})
 
 
@@ -335,29 +333,3 @@ def test_faces_at_once_are_as_many_as_fit(tmp_path):
     path = networks.held(tmp_path / "a.keras", resized(600, conv(filters=16), ("ReLU", {})))
     large, _ = predict_files.choose(str(path), ["a", "b", "c"])
     assert 1 <= large.part * 3 * 4 * 600 * 600 * 16 <= 2**31
-
-
-@pytest.mark.parametrize("path", sorted(STUDENTS.glob("*.keras")), ids=lambda path: path.stem)
-def test_models_of_students_are_opened_as_keras_opens_them(path, tmp_path):
-    import keras
-
-    try:
-        with h5py.File(path) as file:
-            json.loads(file.attrs["model_config"])
-        kind = "h5"
-    except OSError:
-        kind = "keras"
-    copy = tmp_path / f"a.{kind}"
-    copy.write_bytes(path.read_bytes())
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            plain = keras.saving.load_model(copy, compile=False)
-    except Exception:
-        pytest.skip("Keras does not open it")
-    if path.stem in ("model_04", "model_05", "model_06"):
-        pytest.skip("of Keras 2 in a zip archive")
-    loaded = loading.load(path)
-    assert all(map(np.array_equal, plain.get_weights(), loaded.get_weights()))
-    images = np.random.default_rng(0).uniform(0, 255, (2, *plain.input_shape[1:])).astype(np.float32)
-    assert np.array_equal(plain.predict(images, verbose=0), loaded.predict(images, verbose=0))

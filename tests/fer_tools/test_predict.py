@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import keras2
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +15,7 @@ from staged import write_run
 
 from fer_lib.data import load
 from fer_lib.files import UsageError, printable, sha256_of_file
-from fer_tools import paths, predict_files, pretrained
+from fer_tools import commands, paths, predict_files, pretrained
 from fer_tools.console import json_for_terminal
 from fer_tools.json_files import write_json
 
@@ -242,6 +243,33 @@ def test_the_command(pictures, tmp_path):
     assert done.returncode == 2
     assert [row["image"] for row in json.loads(done.stdout)] == [small[59]]
     assert done.stderr.startswith("fer: broken.png: ") and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_the_command_says_what_a_file_leaves_open_and_nothing_of_keras(pictures):
+    """A network of Keras 2 that takes colour and says its scale."""
+    path = keras2.NESTED["keras"]
+    done = fer("--model", str(path), "--classes", "a,b,c", pictures[0][0])
+    assert done.returncode == 0 and done.stdout.count("%") == 3
+    said = "does not say the order of its outputs; a, b, c is what --classes says"
+    assert done.stderr == f"fer: {path}: {said}\n"
+
+
+def test_what_a_file_leaves_open_is_said(network, pictures, capsys):
+    given = ["predict", "--model", str(network), "--classes", "a,b,c", pictures[0][0]]
+    said = []
+    for scale in ([], ["--scale=0..255"], ["--scale=0..1"], ["--scale=-1..1"]):
+        assert commands.main([*given, *scale]) == 0
+        said.append(capsys.readouterr())
+    assert said[0].out == said[1].out and len({out for out, _ in said}) == 3
+    assert said[0].err.splitlines() == [
+        f"fer: {network}: does not say the order of its outputs; a, b, c is what --classes says",
+        f"fer: {network}: does not say which pixels it takes (no Rescaling); "
+        "0..255 is assumed, unless --scale=0..1 or --scale=-1..1",
+    ]
+    for _, notes in said[1:]:
+        assert notes.splitlines() == said[0].err.splitlines()[:1]
+    assert predict_files.choose(str(REFERENCE), CLASSES)[0].notes == predict_files.choose()[0].notes == []
 
 
 # --- the record of a file, and how pictures lie ---

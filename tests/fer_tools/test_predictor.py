@@ -55,12 +55,60 @@ def test_a_predictor_refuses_other_images_and_networks(some_faces):
     for images in (some_faces.astype(np.float32), some_faces[:, :47], some_faces[0]):
         with pytest.raises(UsageError, match="expected uint8"):
             predictor(images)
-    for shape, output in (((48, 48, 3), "dense"), ((48, 40, 1), "dense"), ((48, 48, 1), "maps")):
+    for shape, output in (((48, 48, 2), "dense"), ((None, 40, 1), "dense"), ((48, 48, 1), "maps")):
         x = inputs = keras.Input(shape)
         x = layers.Conv2D(3, 3)(x)
         x = layers.GlobalAveragePooling2D()(x) if output == "dense" else x
         with pytest.raises(UsageError, match=r"other\.keras: .*another"):
             Predictor(keras.Model(inputs, x), "other.keras")
+
+
+class Unchecked(Predictor):
+    """Gives answers that are no probabilities, too."""
+
+    def _checked(self, rows, start):
+        return rows
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("scale", ["0..255", "0..1", "-1..1", None])
+def test_faces_are_given_in_any_number_of_channels_and_on_any_scale(some_faces, channels, scale):
+    """Black and white become what the scale says; without one, what the first layer says, or 0 and 255."""
+    import keras
+    from keras import layers
+
+    means = some_faces.mean((1, 2))
+    expected = {"0..1": means / 255, "-1..1": means / 127.5 - 1}.get(scale, means)
+    last = [layers.GlobalAveragePooling2D(), layers.Dense(2, kernel_initializer="ones")]
+    model = keras.Sequential([keras.Input((48, 48, channels)), *last])
+    given = Unchecked(model, scale=scale)(some_faces)
+    np.testing.assert_allclose(given, channels * np.stack([expected] * 2, 1), rtol=1e-5, atol=1e-5)
+    if scale is None:
+        to_one = [layers.Rescaling(2.0, offset=-1), *last]
+        model = keras.Sequential([keras.Input((48, 48, channels)), *to_one])
+        once = channels * (2 * means / 255 - 1)
+        np.testing.assert_allclose(Unchecked(model)(some_faces)[:, 0], once, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 48), (48, 24), (24, 24), (16, 48)])
+def test_faces_are_brought_to_any_size(some_faces, height, width):
+    """At half the size, each pixel is the mean of two; at a third, the middle one of three."""
+    import keras
+    from keras import layers
+
+    expected = some_faces.astype(np.float32)
+    for axis, side in ((1, height), (2, width)):
+        parts = np.split(np.moveaxis(expected, axis, 0).reshape(side, 48 // side, -1), 48 // side, axis=1)
+        chosen = {1: parts, 2: parts, 3: parts[1:2]}[48 // side]
+        rest = [n for i, n in enumerate(expected.shape) if i != axis]
+        expected = np.moveaxis(np.mean(chosen, axis=0).reshape(side, *rest), 0, axis)
+    model = keras.Sequential(
+        [keras.Input((height, width, 3)), layers.Flatten(), layers.Dense(5, use_bias=False)]
+    )
+    kernel = np.random.default_rng(1).normal(0, 0.01, model.weights[0].shape).astype(np.float32)
+    model.set_weights([kernel])
+    flat = np.repeat(expected[..., np.newaxis], 3, -1).reshape(len(expected), -1)
+    np.testing.assert_allclose(Unchecked(model)(some_faces), flat @ kernel, rtol=1e-3, atol=1e-3)
 
 
 def network(*last, side: int = 48, dtype: str = "float32"):

@@ -27,6 +27,7 @@ def network(
     white: float = 1,
     channels: int = 1,
     activation: str = "softmax",
+    side: int = 48,
 ) -> Any:
     """Return a network whose output j means class order[j].
 
@@ -41,11 +42,13 @@ def network(
     channels : int
     activation : str
         Of the last layer.
+    side : int
+        Of its input, which it scales to 48 pixels itself.
     """
     import keras
 
     layers = keras.layers
-    parts = [keras.Input((48, 48, channels))]
+    parts = [keras.Input((side, side, channels)), layers.Resizing(48, 48)]
     if rescaling is not None:
         parts.append(layers.Rescaling(rescaling))
     first = layers.Conv2D(1, 1, activation="tanh")  # flat for pixels of another scale
