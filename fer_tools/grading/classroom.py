@@ -10,7 +10,7 @@ cache/        what is known of each file, so that nothing is done twice
 
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -33,14 +33,16 @@ from fer_tools.grading import (
 )
 from fer_tools.grading.grades import Graded, Student
 from fer_tools.grading.meant import Choice
-from fer_tools.grading.rubric import Rubric, Section
-from fer_tools.grading.submissions import Submission, Unreadable
+from fer_tools.grading.rubric import Rubric
+from fer_tools.grading.submissions import LARGEST_TEXT, Contents, File, Submission, Unreadable
 from fer_tools.json_files import write_json
 from fer_tools.model_files.inspection import LARGEST_FILE
 from fer_tools.progress import Progress
 from fer_tools.run import machine
 
 MEMORY = 3 << 29  # bytes for a process that diagnoses, with room to spare
+MODEL, FOLDER = "model.keras", "handed_in"  # names in the folder of a process
+MOST_BESIDE = 50  # models beside a game
 QUEUED = 2  # files a worker that wait, in memory
 BROKEN = (Unreadable, UsageError, OSError, ValueError, RuntimeError, zipfile.BadZipFile, MemoryError)
 
@@ -147,36 +149,18 @@ class _Diagnoses:
                 contents = submissions.opened(student.submission, folder, stack)
                 student.choices = meant.choose(contents, rubric)
                 student.remarks = contents.remarks
-                game = next((s for s in rubric.sections if s.file == "game"), None)
-                for section in rubric.sections:
-                    if section.file == "model":
-                        self._hand_out(student, section, game, pool)
-                if game:
-                    key = next((student.keys[name] for name in game.plays if name in student.keys), None)
-                    student.keys |= {game.id: key} if key else {}
+                for section, files in _files(student.choices, rubric, contents):
+                    self._hand_out(student, section, files, pool)
             except BROKEN as error:  # whatever there is in it: one submission, one reason
                 reason = printable(" ".join(str(error).split()))[:300] or type(error).__name__
                 student.choices = {s.id: Choice("unreadable", reason) for s in rubric.sections if s.file}
                 student.keys = {}
 
-    def _hand_out(self, student: Student, section: Section, game: Section | None, pool: Executor) -> None:
-        """Have the model of a section diagnosed, unless that is known or under way."""
-        choice = student.choices[section.id]
-        if choice.file is None:
-            return
-        played = student.choices[game.id] if game and self._plays(student, game) == section.id else None
-        program = played.file.read(submissions.LARGEST_TEXT) if played and played.file else None
-        key = self.needs.key(choice.sha256, sha256_of(program) if program else "")
-        student.keys[section.id] = key
-        if key in self.known or key in self.waiting.values() or self._read(key):
-            return
-        model = choice.file.read(LARGEST_FILE)
-        self.waiting[pool.submit(work.diagnose, model, program, self.needs)] = key
-
-    @staticmethod
-    def _plays(student: Student, game: Section) -> str | None:
-        """Return the section from whose model the game takes its own."""
-        return next((name for name in game.plays if student.choices[name].file), None)
+    def _hand_out(self, student: Student, section: str, files: work.Files, pool: Executor) -> None:
+        """Have the file of a section diagnosed, unless that is known or under way."""
+        key = student.keys[section] = files.key(self.needs)
+        if key not in self.known and key not in self.waiting.values() and not self._read(key):
+            self.waiting[pool.submit(work.diagnose, files, self.needs)] = key
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.json"
@@ -214,6 +198,41 @@ class _Diagnoses:
             files
         )
         progress.show(line + progress.left, (ready, files))
+
+
+def _files(
+    choices: Mapping[str, Choice], rubric: Rubric, contents: Contents
+) -> Iterator[tuple[str, work.Files]]:
+    """Yield for each section what has to be seen for it; a game and the model it plays with, at once."""
+    found = {
+        section.id: choice.file
+        for section in rubric.sections
+        if (choice := choices.get(section.id)) and choice.file
+    }
+    for game in rubric.sections:
+        played = next((name for name in game.plays if name in found), None)
+        if played and game.id in found:
+            files = _around(found.pop(game.id), found.pop(played), contents)
+            yield game.id, files
+            yield played, files
+    for section in rubric.sections:
+        if section.file == "model" and section.id in found:
+            # A name of ours: what is said of a model is the same, whoever handed it in.
+            yield section.id, work.Files({MODEL: found[section.id].read(LARGEST_FILE)}, MODEL)
+
+
+def _around(game: File, model: File, contents: Contents) -> work.Files:
+    """Lay a game out as it was handed in: it names its model, and its settings lie beside it."""
+    beside = {file.pieces: b"" for file in contents.models[:MOST_BESIDE]}  # that they are there is all
+    beside |= {
+        file.pieces: file.read(LARGEST_TEXT)
+        for file in contents.programs
+        if file.pieces == (*game.pieces[:-1], "config.py")
+    }
+    beside |= {game.pieces: game.read(LARGEST_TEXT), model.pieces: model.read(LARGEST_FILE)}
+    names = {pieces: "/".join((FOLDER, *pieces)) for pieces in beside}
+    files = {names[pieces]: content for pieces, content in beside.items()}
+    return work.Files(files, names[model.pieces], names[game.pieces])
 
 
 @contextmanager

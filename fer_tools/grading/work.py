@@ -11,8 +11,6 @@ from fer_tools.json_files import sha256_of_json
 from fer_tools.run import provenance, source_code
 
 EXIT_CODES = (0, 1, 2)  # of `fer diagnose`: fine, findings, refused
-# Names of ours: what is said of a file is the same whoever handed it in.
-MODEL, GAME = "model.keras", "player.py"
 _CODE = "from fer_tools.grading import diagnosis, player"  # all that decides what is said of a file
 
 
@@ -35,9 +33,30 @@ class Settings:
     version: str
     parameters: int
 
-    def key(self, *files: str) -> str:
+
+@dataclass(frozen=True)
+class Files:
+    """What a process gets to see of a submission.
+
+    Attributes
+    ----------
+    contents : dict of str to bytes
+        By where they lie: names without "..", from the folder of the process on.
+    model : str
+        Which of them is diagnosed.
+    game : str or None
+        Which of them is the program that plays with it; it is read and not executed.
+    """
+
+    contents: dict[str, bytes]
+    model: str
+    game: str | None = None
+
+    def key(self, needs: Settings) -> str:
         """Return the name of a diagnosis: equal for equal files, data, tools and limits."""
-        return sha256_of_json([*files, self.data_digest, self.version, self.parameters])
+        contents = {name: sha256_of(content) for name, content in self.contents.items()}
+        depends = [needs.data_digest, needs.version, needs.parameters]
+        return sha256_of_json([contents, self.model, self.game, *depends])
 
 
 @lru_cache(maxsize=1)
@@ -65,15 +84,8 @@ def settings(data: str, parameters: int) -> Settings:
     return Settings(data, _data_digest(data), version(), parameters)
 
 
-def diagnose(model: bytes, game: bytes | None, needs: Settings) -> tuple[bytes | None, str]:
+def diagnose(files: Files, needs: Settings) -> tuple[bytes | None, str]:
     """Diagnose a model, and the game that plays with it.
-
-    Parameters
-    ----------
-    model : bytes
-    game : bytes or None
-        A program, which is read and not executed.
-    needs : Settings
 
     Returns
     -------
@@ -89,15 +101,18 @@ def diagnose(model: bytes, game: bytes | None, needs: Settings) -> tuple[bytes |
                 f"the worker on {socket.gethostname()} has other data or another version of the tools",
             )
         with scratch.folder() as folder:
-            (folder / MODEL).write_bytes(model)
-            arguments = ["diagnose", MODEL, "--json", "--data", needs.data, "--limit", str(needs.parameters)]
-            if game is not None:
-                (folder / GAME).write_bytes(game)
-                arguments += ["--game", GAME]
-            ended = limited.run(arguments, folder)
+            for name, content in files.contents.items():
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            arguments = ["diagnose", "--json", "--data", needs.data, "--limit", str(needs.parameters)]
+            arguments += ["--game", files.game] if files.game else []
+            ended = limited.run([*arguments, "--", files.model], folder)
         if ended.code not in EXIT_CODES or not ended.output.strip():
-            return None, ended.why.removeprefix(f"{MODEL}: ") or f"it ended with exit code {ended.code}"
+            return None, ended.why.removeprefix(f"{files.model}: ") or f"it ended with exit code {ended.code}"
         verdict.read(ended.output)
         return ended.output, ""
+    except OSError as error:  # names that no file can have, for example
+        return None, f"its files cannot be laid out here ({error.strerror})"
     except UsageError as error:
         return None, str(error)

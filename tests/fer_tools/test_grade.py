@@ -85,10 +85,12 @@ def test_a_diagnosis_depends_on_files_data_tools_and_limit():
         work.Settings("bundled", "d", "x", 150_000),
         work.Settings("bundled", "d", "v", 1),
     ]
-    keys = {needs.key("a"), needs.key("b"), needs.key("a", "b"), *(other.key("a") for other in others)}
-    assert len(keys) == 6
-    assert work.Settings("elsewhere", "d", "v", 150_000).key("a") == needs.key("a")
-    found, why = work.diagnose(b"", None, needs)
+    alone = work.Files({"a": b"1"}, "a")
+    played = [work.Files({"a": b"1", "b": b"2", "c": c}, "a", "b") for c in (b"3", b"4")]
+    keys = {files.key(needs) for files in (alone, *played, work.Files({"a": b"2"}, "a"))}
+    assert len(keys | {alone.key(other) for other in others}) == 7
+    assert alone.key(work.Settings("elsewhere", "d", "v", 150_000)) == alone.key(needs)
+    found, why = work.diagnose(alone, needs)
     assert found is None and "other data or another version" in why
 
 
@@ -116,7 +118,8 @@ def test_work_is_handed_to_a_cluster(tmp_path, monkeypatch):
     """Through its scheduler: files go there and diagnoses come back; what a worker loses has a reason."""
     from distributed import LocalCluster
 
-    def diagnose(model: bytes, game: bytes | None, needs: work.Settings) -> tuple[bytes | None, str]:
+    def diagnose(files: work.Files, needs: work.Settings) -> tuple[bytes | None, str]:
+        model = files.contents[files.model]
         assert model != b"lost", "of this one"
         return printed(diagnosis(800 if model == b"good" else 300)), ""
 
@@ -131,6 +134,34 @@ def test_work_is_handed_to_a_cluster(tmp_path, monkeypatch):
     assert points == {"ada": 17, "bob": 8, "cem": None}
     assert "lost" in graded.students[2].marked.why and graded.students[2].marked.state == "unreadable"
     assert len(list((tmp_path / "out" / "cache").iterdir())) == 2  # what was lost is tried again
+
+
+def test_a_game_is_seen_as_it_was_handed_in(tmp_path, monkeypatch):
+    """With its settings and the names of all models, at once with the model that it plays with."""
+    seen = []
+
+    def diagnose(files: work.Files, needs: work.Settings) -> tuple[bytes | None, str]:
+        seen.append(files)
+        return printed(diagnosis()), ""
+
+    monkeypatch.setattr(work, "diagnose", diagnose)
+    game = {"p/player.py": PLAYER.encode(), "p/config.py": b"A = 1", "config.py": b"", "p/other.py": b""}
+    models = {"p/results/section6.keras": b"6", "s5.keras": b"5", "../../p/x.keras": b"x"}
+    zip_of(tmp_path / "class" / "ada.zip", **game, **models)
+    needs = work.Settings("bundled", "d", "v", 150_000)
+    graded = classroom.grade(tmp_path / "class", rubric.read(), tmp_path / "out", needs, jobs=1)
+    alone, played = sorted(seen, key=lambda files: files.game or "")
+    assert (alone.contents, alone.model, alone.game) == ({"model.keras": b"5"}, "model.keras", None)
+    base = "handed_in/p"
+    assert (played.model, played.game) == (f"{base}/results/section6.keras", f"{base}/player.py")
+    assert played.contents == {
+        f"{base}/player.py": PLAYER.encode(),
+        f"{base}/config.py": b"A = 1",
+        f"{base}/results/section6.keras": b"6",
+        "handed_in/s5.keras": b"",
+    }
+    [student] = graded.students
+    assert student.keys["s6"] == student.keys["s7"] != student.keys["s5"]
 
 
 # -- a small class -----------------------------------------------------------------------------------------

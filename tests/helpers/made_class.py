@@ -26,6 +26,7 @@ class Player:
 
 def zip_of(path: Path, **members: bytes) -> Path:
     """Write a zip of members, named by their keys."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
