@@ -148,7 +148,7 @@ class _Diagnoses:
             try:
                 contents = submissions.opened(student.submission, folder, stack)
                 student.choices = meant.choose(contents, rubric)
-                student.remarks = contents.remarks
+                student.remarks, student.papers = contents.remarks, contents.papers
                 for section, files in _files(student.choices, rubric, contents):
                     self._hand_out(student, section, files, pool)
             except BROKEN as error:  # whatever there is in it: one submission, one reason

@@ -24,6 +24,8 @@ class Student:
         Of the diagnosis that a section needs.
     remarks : list of str
         On what was left out.
+    papers : list of str
+        Where reports may be.
     """
 
     submission: Submission
@@ -31,6 +33,7 @@ class Student:
     choices: dict[str, Choice] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    papers: list[str] = field(default_factory=list)
     diagnoses: dict[str, dict[str, Any]] = field(default_factory=dict)
     marked: marks.Marked | None = None
 
@@ -81,6 +84,7 @@ def _student(student: Student) -> dict[str, Any]:
         "of_checks": marked.most(True),
         "of_a_person": marked.most(False),
         "remarks": student.remarks,
+        "papers": student.papers,
         "sections": {each.section.id: _section(each) for each in marked.sections},
     }
 

@@ -117,11 +117,7 @@ def _section(
     if state == "graded" and choice and choice.state == "only":
         marks = [_for_a_person(each, choice.why) for each in marks]
     checked = [each for each in marks if each.item.kind == "auto"]
-    if (
-        checked
-        and sum(each.item.points for each in checked)
-        and not sum(each.points or 0 for each in checked)
-    ):
+    if sum(each.item.points for each in checked) and not sum(each.points or 0 for each in checked):
         marks = [_for_a_person(each, "nothing was reached") for each in marks]  # never 0 without a person
     if state == "graded" and (doubtful := [each for each in marks if each.state == "look"]):
         state, why = "look", choice.why if choice.state == "only" else doubtful[0].why

@@ -163,9 +163,10 @@ def _row(graded: Graded, student: Student, sections: Iterable[str], i: int) -> s
 def _fold(student: Student) -> str:
     """Return all that is known of a student's files."""
     parts = [_section(section) for section in student.marked.sections]
-    if student.remarks:
-        lines = "".join(f"<li>{escape(line)}</li>" for line in student.remarks)
-        parts.append(f"<h3>Left out of what was handed in</h3><ul>{lines}</ul>")
+    for title, lines in (("To read", student.papers), ("Left out of what was handed in", student.remarks)):
+        if lines:
+            items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+            parts.append(f"<h3>{title}</h3><ul>{items}</ul>")
     link = escape(f"feedback/{student.file}.html")
     parts.append(f'<p><a href="{link}">Feedback for the student</a></p>')
     return f'<div class="fold">{"".join(parts)}</div>'

@@ -20,6 +20,7 @@ from fer_lib.files import MEGABYTE, UsageError, kind_of, printable, read_regular
 from fer_tools.model_files.inspection import LARGEST_FILE
 
 MODELS = (".keras", ".h5", ".hdf5")
+PAPERS = (".pdf", ".docx", ".odt", ".ipynb", ".md")  # which a person may want to read
 MANIFESTS = ("submission.json", "submission.yaml", "submission.yml")
 LARGEST_ZIP = 1024 * MEGABYTE
 LARGEST_TEXT = MEGABYTE  # of a manifest or a program
@@ -97,6 +98,8 @@ class Contents:
     Attributes
     ----------
     models, programs, manifests : list of File
+    papers : list of str
+        Where reports may be: the first few.
     files : int
         How many were looked at.
     remarks : list of str
@@ -106,6 +109,7 @@ class Contents:
     models: list[File] = field(default_factory=list)
     programs: list[File] = field(default_factory=list)
     manifests: list[File] = field(default_factory=list)
+    papers: list[str] = field(default_factory=list)
     files: int = 0
     remarks: list[str] = field(default_factory=list)
 
@@ -277,6 +281,8 @@ class _Looking:
             self.found.programs.append(file)
         elif file.suffix == ".zip":
             self.inner(file, nested)
+        elif file.suffix in PAPERS and len(self.found.papers) < MOST_REMARKS:
+            self.found.papers.append(file.place)
 
     def inner(self, file: File, nested: bool) -> None:
         """Look into a zip within a submission; a zip in a zip in a zip is left out."""

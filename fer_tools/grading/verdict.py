@@ -94,11 +94,6 @@ def refused(reason: str) -> dict[str, Any]:
     return nothing | {"format": 1, "state": "refused", "reason": printable(reason)[:LONGEST], "findings": []}
 
 
-def codes(diagnosis: dict[str, Any]) -> set[str]:
-    """Return the codes of what was found."""
-    return {finding["code"] for finding in diagnosis["findings"] or []}
-
-
 def _in_lines(value: Any) -> Any:
     """Make all texts fit for a line."""
     if isinstance(value, dict):

@@ -245,6 +245,7 @@ def test_states_of_a_class(small):
     assert found["ivy_7"]["sections"]["s6"]["items"]["s6.accuracy"]["points"] == 5
     assert found["ada"]["sections"]["s7"]["file"] == "game/player.py"
     assert found["ada"]["sections"]["s6"]["diagnosis"]["game"]["sentence"]
+    assert found["fay"]["papers"] == ["report.pdf"]
 
 
 def test_same_weights_packed_anew(small):

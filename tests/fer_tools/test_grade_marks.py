@@ -393,7 +393,7 @@ def of_class() -> grades.Graded:
     }
     students = [grades.Student(Submission(name, name, False, ()), f"file{i}") for i, name in enumerate(cases)]
     for student in students:
-        student.marked, student.remarks = cases[student.name], [EVIL]
+        student.marked, student.remarks, student.papers = cases[student.name], [EVIL], [EVIL]
     facts = [("Rubric", EVIL)]
     return grades.Graded(EVIL, RUBRIC, students, marks.weights_shared(cases), [EVIL], facts)
 
