@@ -194,9 +194,7 @@ class _Diagnoses:
         while progress.done < ready:
             progress.step()
         files = len(self.waiting)
-        line = f"{title}  {ready}/{len(students)} submissions" + f", {files} files at work or waiting" * bool(
-            files
-        )
+        line = f"{title}  {ready}/{len(students)} submissions" + f", {files} at work or waiting" * bool(files)
         progress.show(line + progress.left, (ready, files))
 
 

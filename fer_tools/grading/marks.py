@@ -11,8 +11,9 @@ from fer_lib.statistics import wilson_interval
 from fer_tools.grading.meant import Choice
 from fer_tools.grading.rubric import Item, Rubric, Section
 
-# What a section or a submission can be; that of a submission is the first of these that one of its is.
+# What a section or a submission can be; a submission is the first of these that one of its sections is.
 STATES = ("unreadable", "ambiguous", "missing", "look", "graded")
+NOTHING = Choice("missing", "")  # of a section that is about no file
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,10 @@ def mark(rubric: Rubric, choices: Mapping[str, Choice], diagnoses: Mapping[str, 
         What `fer diagnose --json` says of it, by section; of a game, that of the model that it plays with.
     """
     sections = tuple(
-        _section(rubric, section, choices.get(section.id), diagnoses.get(section.id))
+        _section(rubric, section, choices.get(section.id, NOTHING), diagnoses.get(section.id))
         for section in rubric.sections
     )
-    # A section without checks is a person's in any case, and says nothing of the submission.
-    telling = [each for each in sections if each.section.file == "model" and each.state != "person"]
+    telling = [each for each in sections if each.state != "person"]
     worst = min(telling, key=lambda each: STATES.index(each.state), default=None)
     if worst is None:
         return Marked("look", "nothing in this rubric is decided by a check", sections)
@@ -99,30 +99,24 @@ def mark(rubric: Rubric, choices: Mapping[str, Choice], diagnoses: Mapping[str, 
 
 
 def _section(
-    rubric: Rubric, section: Section, choice: Choice | None, diagnosis: dict[str, Any] | None
+    rubric: Rubric, section: Section, choice: Choice, diagnosis: dict[str, Any] | None
 ) -> SectionMarks:
-    state, why, place = "graded", "", choice.file.place if choice and choice.file else ""
-    if choice is None:
-        state = "person"
-    elif choice.state not in ("clear", "only"):
+    state, why, place = "graded", "", choice.file.place if choice.file else ""
+    if choice.state not in ("clear", "only"):
         state, why = choice.state, choice.why
     elif diagnosis is not None and diagnosis["state"] == "refused":
         state, why = "unreadable", diagnosis["reason"] or "it cannot be opened"
-    if (state == "missing" and section.optional) or section.file == "game":
-        state = "person"
-    marks = [
-        _mark(rubric, item, state, why, diagnosis if state in ("graded", "person") else None)
-        for item in section.items
-    ]
-    if state == "graded" and choice and choice.state == "only":
+    if not any(item.kind == "auto" for item in section.items) or (state == "missing" and section.optional):
+        state = "person"  # nothing of it is decided by a check
+    opened = diagnosis if diagnosis and diagnosis["state"] != "refused" else None
+    marks = [_mark(rubric, item, state, why, opened) for item in section.items]
+    if state == "graded" and choice.state == "only":
         marks = [_for_a_person(each, choice.why) for each in marks]
     checked = [each for each in marks if each.item.kind == "auto"]
     if sum(each.item.points for each in checked) and not sum(each.points or 0 for each in checked):
         marks = [_for_a_person(each, "nothing was reached") for each in marks]  # never 0 without a person
     if state == "graded" and (doubtful := [each for each in marks if each.state == "look"]):
         state, why = "look", choice.why if choice.state == "only" else doubtful[0].why
-    if not checked and state == "graded":
-        state = "person"
     return SectionMarks(section, state, why, place, diagnosis, tuple(marks))
 
 

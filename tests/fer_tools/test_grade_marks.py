@@ -105,6 +105,13 @@ def test_the_worst_section_names_the_submission():
     assert (found.state, found.why, found.automatic) == ("missing", "s6: not there", 6)
 
 
+def test_a_section_without_checks_says_nothing_of_the_submission():
+    found = marked(diagnosis(800), s8=Choice("ambiguous", "two"), s7=Choice("unreadable", "damaged"))
+    assert found.state == "graded" and [section.why for section in found.sections[2:]] == ["damaged", "two"]
+    refused = marks.mark(RUBRIC, {"s8": CLEAR}, {"s8": verdict.refused("a bomb")}).sections[-1]
+    assert (refused.state, refused.marks[0].why) == ("person", "a bomb")
+
+
 def test_same_weights_across_students():
     other = diagnosis(800, file={"sha256": "2" * 64, "weights_sha256": "9" * 64})
     found = {"ada": marked(diagnosis(800)), "bob": marked(other), "eve": marked(diagnosis(700))}
