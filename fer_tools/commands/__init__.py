@@ -20,6 +20,7 @@ from fer_tools.commands import (
     data,
     diagnose,
     export,
+    grade,
     list_runs,
     play,
     predict,
@@ -42,6 +43,7 @@ COMMANDS = {
     "data": data,
     "predict": predict,
     "diagnose": diagnose,
+    "grade": grade,
     "export": export,
     "play": play,
     "bench": bench,
@@ -57,6 +59,7 @@ EPILOGUE = """examples:
   fer check                                 is everything in the newest run what it wrote, and up to date?
   fer predict face.jpg                      which expression?
   fer diagnose model.keras                  what is it, how good, and what to change?
+  fer grade FOLDER --roster canvas.csv      a class: a folder or zip a student
   fer play                                  noughts and crosses with your face, in the browser
   fer bench                                 measure speed against plain Keras"""
 

@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from fer_lib.files import MEGABYTE, UsageError, read_regular
+from fer_lib.files import UsageError
 from fer_tools import checking, parameters, paths, pipeline
 from fer_tools.json_files import sha256_of_json
 from fer_tools.stages import STAGES
+from fer_tools.yaml_files import read_yaml
 
 EMPTY: dict[str, Any] = {  # a study that leaves everything out
     "name": "", "preset": "section5", "base": {}, "seeds": [], "one_at_a_time": {}, "grid": {}, "points": [],
 }  # fmt: skip
 MOST_POINTS = 100_000  # of a study, seeds included; a point takes minutes
-LARGEST = MEGABYTE  # of a study; a thousand points written one by one have a tenth of it
 DATA = ("data", "test_data", "classes")  # parameters
 
 
@@ -78,25 +76,6 @@ def text(value: Any) -> str:
     return ",".join(value) if isinstance(value, list) else str(value)
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe loading that refuses a key given twice, of which one would be lost without a word, and references.
-
-    A few lines of references to lists of references are gigabytes as soon as they are written out.
-    """
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, "references (*name) are not read", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
-        pairs = self.construct_pairs(node, deep=True)
-        if len({str(key) for key, _ in pairs}) < len(pairs):
-            raise yaml.constructor.ConstructorError(None, None, "a key is given twice", node.start_mark)
-        return {str(key): value for key, value in pairs}
-
-
 def read(path: str | Path) -> Study:
     """Read a study and check every name, type, range and data source in it.
 
@@ -105,10 +84,7 @@ def read(path: str | Path) -> Study:
     UsageError
         Naming the file and the key.
     """
-    try:
-        document = yaml.load(read_regular(path, LARGEST, follow=True).decode(), _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    document = read_yaml(path)
     if not isinstance(document, dict):
         raise UsageError(f"{path}: not a study; it needs keys such as {', '.join(EMPTY)}")
     document = {key: value for key, value in document.items() if value is not None}  # a key without contents
