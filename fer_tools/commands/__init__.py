@@ -16,6 +16,7 @@ from fer_tools import environment, paths
 from fer_tools.commands import (
     bench,
     check,
+    check_my_work,
     compare,
     data,
     export,
@@ -35,6 +36,7 @@ COMMANDS = {
     "sweep": sweep,
     "report": report,
     "check": check,
+    "check-my-work": check_my_work,
     "verify": verify,
     "compare": compare,
     "list": list_runs,
@@ -53,6 +55,7 @@ EPILOGUE = """examples:
   fer report                                HTML, PDF and LaTeX of the newest run
   fer list                                  runs side by side
   fer check                                 is everything in the newest run what it wrote, and up to date?
+  fer check-my-work                         which exercises are done, what does the report still lack?
   fer predict face.jpg                      which expression?
   fer play                                  noughts and crosses with your face, in the browser
   fer bench                                 measure speed against plain Keras"""
