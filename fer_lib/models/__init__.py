@@ -57,6 +57,11 @@ def build(name: str, **options: Any) -> Any:
     return check_limit(_module(name).build(**known))
 
 
+def source(name: str) -> str:
+    """Return the Python code that builds a network, as it stands in its file, to be read."""
+    return inspect.getsource(_module(name).build)
+
+
 def ignored(name: str) -> set[str]:
     """Return the names of options of other networks that this one ignores."""
     return set().union(*map(_options, names())) - _options(name)

@@ -233,10 +233,10 @@ REFUSED: dict[str, tuple[Callable[[dict], Any], tuple[str, ...]]] = {
         defaults("epochs = 50", "epochs = open('x').read()"),
         ("cell 3", "'epochs' is no plain value"),
     ),
-    "an import": (defaults("epochs", "import os\nepochs"), ("cell 3", "line 13 is not `name = value`")),
+    "an import": (defaults("epochs", "import os\nepochs"), ("cell 3", "line 4 is not `name = value`")),
     "added to": (
         defaults("epochs = 50", "epochs = 50\nepochs += 1"),
-        ("cell 3", "line 14 is not `name = value`"),
+        ("cell 3", "line 5 is not `name = value`"),
     ),
     "a magic": (defaults("epochs", "%matplotlib inline\nepochs"), ("cell 3", "not Python")),
     "stripped": (lambda n: n.update(metadata={}), ("metadata: no language", "JupyterLab", "git")),
