@@ -20,8 +20,8 @@ import nbformat
 
 from fer_lib.files import UsageError
 from fer_tools import notebooks
+from fer_tools.notebooks import CHECK, EXERCISE
 
-EXERCISE, CHECK = "exercise", "check"  # tags of cells
 MAY_FAIL = "raises-exception"  # tag of a cell after whose error Jupyter, papermill and nbval go on
 SOLUTION, HIDDEN = "SOLUTION", "HIDDEN TESTS"
 STUBS = {"code": ("# YOUR CODE HERE", "raise NotImplementedError()"), "markdown": ("YOUR ANSWER HERE",)}

@@ -30,7 +30,7 @@ TAKEN = (
 GUIDE = "docs/student.md"  # becomes their README.md
 ENDS = "# -- for work on the repository itself"  # the Makefile's line above which targets are students'
 LARGEST = 64 * MEGABYTE
-TELLING = 20  # characters of a line of a solution that says something by itself
+TELLING = 12  # characters of a line of a solution that says something by itself
 
 
 def for_nbgrader(source: Any) -> tuple[Any, list[exercises.Exercise]]:

@@ -146,9 +146,9 @@ def _states(run: Run, stage: str, path: Path, ended: str) -> list[Found]:
     notebook = exercises.read(path)
     done = run.path / provenance.executed_notebook(stage)
     executed = exercises.read(done).cells if done.exists() else []
-    executed = [cell for cell in executed if cell.get("execution_count")]
-    now, then = _named(notebook.cells), _named(executed)
-    last = exercises.name(executed[-1]) if executed and ended else ""
+    begun = [cell for cell in executed if cell.cell_type == "code" and cell.metadata.papermill.start_time]
+    now, then = _named(notebook.cells), _named(begun)
+    last = exercises.name(begun[-1]) if begun and ended else ""
     return [_state(exercise, now, then, ended, last) for exercise in of(notebook)]
 
 
@@ -160,9 +160,9 @@ def _named(cells: list[Any]) -> dict[str, Any]:
 def _state(
     exercise: exercises.Exercise, now: dict[str, Any], then: dict[str, Any], ended: str, last: str
 ) -> Found:
-    """Return the state of an exercise from its cells, as they are `now`, and executed `then`.
+    """Return the state of an exercise from its cells, as they are `now`, and `then`, when they were executed.
 
-    Where the notebook came to no end, `ended` says why, and `last` is the name of the cell executed last.
+    Where the notebook came to no end, `ended` says why, and `last` is the name of the last cell that was begun.
     """
     for name in exercise.cells:
         if name not in now:
