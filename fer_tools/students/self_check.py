@@ -162,7 +162,7 @@ def _state(
 ) -> Found:
     """Return the state of an exercise from its cells, as they are `now`, and `then`, when they were executed.
 
-    Where the notebook came to no end, `ended` says why, and `last` is the name of the last cell that was begun.
+    Where the notebook came to no end, `ended` says why, and `last` names the last cell that was begun.
     """
     for name in exercise.cells:
         if name not in now:
