@@ -3,6 +3,7 @@
 The student's own notebooks are executed at their smallest size, in bounded kernels and a temporary folder.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,9 @@ from fer_tools.stages import REQUIRED, STAGES
 from fer_tools.students import exercises
 
 SMALLEST = {"train_samples": 60, "epochs": 1, "batch_size": 16, "repeats": 1}  # of those that a stage has
+THREADS = "2"  # of TensorFlow: on a machine of many cores the memory that they reserve alone is bounded, too
 LONGEST = 200  # characters of a message
+TOO_LONG = "it takes too long, and was interrupted"
 ANEW = "take it anew from what you were given"
 DONE = ("passes", "answered")
 
@@ -88,7 +91,8 @@ def check(given: dict[str, Path]) -> Iterator[tuple[str, list[Found]]]:
     ------
     stage, list of Found
     """
-    with scratch.folder() as folder, environment.variable("FER_RESULTS", str(folder)):
+    fewer = dict.fromkeys(environment.THREADS, THREADS)
+    with scratch.folder() as folder, environment.replaced(os.environ | fewer | {"FER_RESULTS": str(folder)}):
         ended: dict[str, str] = {}  # why stages came to no end
         for alone in (False, True):
             stages = [stage for stage in _needed(given) if STAGES[stage].alone == alone]
@@ -132,7 +136,8 @@ def _executed(run: Run, stage: str, path: Path) -> dict[str, str]:
         died = f"{STAGES[stage].notebook}: Python ended before the notebook; it took too much memory or time"
         return {stage: died}
     except UsageError as error:
-        return {stage: _line(str(error).partition(" (see ")[0])}
+        said = _line(str(error).partition(" (see ")[0]).removesuffix(":")
+        return {stage: said.replace("KeyboardInterrupt", TOO_LONG)}
     return {}
 
 
@@ -190,7 +195,7 @@ def _said(error: Any) -> str:
     if error.ename == "AssertionError":
         return _line(error.evalue) or "its check is not met"
     if error.ename == "KeyboardInterrupt":
-        return "it takes too long, and was interrupted"
+        return TOO_LONG
     return _line(f"{error.ename}: {error.evalue}").removesuffix(":")
 
 
