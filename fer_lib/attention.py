@@ -21,6 +21,9 @@ def grad_cam(
     inactive. Every map is divided by its own maximum, so it shows where, not how much, and two maps
     cannot be compared in strength; a map without any positive evidence is zero throughout.
 
+    With A^k the feature maps, Z the places of each, and s the score: weights a_k = 1/Z sum_ij ds/dA^k_ij, and
+    the map is max(0, sum_k a_k A^k).
+
     Parameters
     ----------
     images : (n, height, width, 1), prepared to the input of the model.

@@ -46,8 +46,9 @@ def compile_model(
     learning_rate : float
         Of Adam; the highest, where there is a schedule.
     weight_average : float
-        Momentum of an exponential moving average of the weights, which Adam keeps beside them. It changes
-        nothing in the steps it takes; `fit` validates and keeps the averaged weights.
+        Momentum r of an exponential moving average of the weights, a <- r a + (1 - r) w after each step,
+        which Adam keeps beside the weights w. It changes nothing in the steps it takes; `fit` validates and
+        keeps the averaged weights.
     weight_decay : float
         Above 0 the optimizer is AdamW (Loshchilov and Hutter, 2019).
     label_smoothing : float

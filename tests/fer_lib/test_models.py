@@ -178,6 +178,14 @@ def test_every_network_has_scores_before_softmax(name):
     np.testing.assert_allclose(model(images, training=False), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", models.names())
+def test_the_source_of_a_network_is_what_builds_it(name):
+    """Executed on its own it gives the network, layer by layer."""
+    names: dict = {"Any": object, "IMAGE_SIZE": models.image_size(name)}
+    exec(models.source(name), names)
+    assert models.summary_rows(names["build"]()) == models.summary_rows(models.build(name))
+
+
 def test_options_of_other_networks_are_known():
     assert "augmentation_strength" in models.ignored("basic_model")
     assert "rotation" in models.ignored("sim2real_model")
