@@ -6,13 +6,23 @@ For notebooks in which anything may stand. An endless loop ends, and what fills 
 import contextlib
 import runpy
 import signal
+from typing import Any
 
-MEMORY = 4 << 30  # bytes that are written to; at their smallest size notebooks take 1.2
+MEMORY = 4 << 30  # bytes that are written to; at their smallest size notebooks take 1.7
 SECONDS = 300  # of processor, all cells together
-LATEST = 900  # seconds after which the kernel ends, whatever it does, on a busy machine, too
+LATEST = 1200  # seconds after which the kernel ends, whatever it does, on a busy machine, too
 LARGEST = 1 << 30  # bytes of a file
-# Of papermill: how long a cell may take, in seconds, and that it is interrupted then and the next one begins.
-OF_CELLS = {"execution_timeout": 120, "interrupt_on_timeout": True}
+OF_EXERCISE, OF_OTHERS = 60, 600  # seconds of a cell; then it is interrupted, and the next one begins
+
+
+def longest(cell: Any) -> int:
+    """Return how many seconds a cell may take: where nothing is trained, an endless loop is noticed soon."""
+    from fer_tools.notebooks import CHECK, EXERCISE  # a kernel has no need of it
+
+    return OF_EXERCISE if {CHECK, EXERCISE} & {*cell.metadata.get("tags", [])} else OF_OTHERS
+
+
+OF_CELLS = {"timeout_func": longest, "interrupt_on_timeout": True}  # options of nbclient
 
 
 def main() -> None:
