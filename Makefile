@@ -13,13 +13,8 @@ unexport VIRTUAL_ENV GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE \
 
 # The environment's own Python, and by -m the code of this folder, whatever the environment was made for.
 RUN := "$$VENV/bin/python" -m
-# What tests write goes to a folder of their own, which goes with them, never among the user's runs and caches.
-TESTS = folder="$$(mktemp -d 2>/dev/null)" || { echo "make: no temporary folder; correct or unset TMPDIR=$$TMPDIR" >&2; exit 2; }; \
-	trap 'rm -rf "$$folder"' EXIT; trap 'exit 130' INT TERM; \
-	export FER_RESULTS="$$folder/results" FER_CACHE="$$folder/cache"; $(RUN) fer_tools.environment pytest
-LINTED = $(RUN) ruff check --quiet . && $(RUN) ruff format --check . || { echo "make: \`make lint\` mends what it can" >&2; exit 1; }
 
-.PHONY: help setup report play test quick fuzz load lab data smoke sweep bench notebooks references faces lint lock clean
+.PHONY: help setup clean report check smoke lab play data sweep
 
 help: ## explain the targets
 	@echo 'FER Lab: facial expression recognition as coursework that reproduces itself'
@@ -40,6 +35,32 @@ setup clean:
 report: setup ## train, evaluate, and build the report (bundled faces, or DATA=...)
 	@$(RUN) fer_tools run --reuse --report --data="$$DATA"
 
+check: setup ## say which exercises are done, and what a report still lacks
+	@$(RUN) fer_tools check-my-work || test $$? = 1
+
+smoke: setup ## run everything at a tiny size, to see that it works
+	@$(RUN) fer_tools run --preset smoke --report --data="$$DATA"
+
+lab: setup ## open the notebooks in JupyterLab (on this machine only)
+	@JUPYTER_PATH= JUPYTER_PREFER_ENV_PATH=1 $(RUN) jupyterlab --ServerApp.ip=127.0.0.1 notebooks
+
+play: setup ## play noughts and crosses with your face, in the browser
+	@$(RUN) fer_tools play
+
+data: setup ## download FER2013 into data/fer2013 and verify it
+	@$(RUN) fer_tools data fetch
+
+sweep: setup ## train at every point of the study of notebook 05 (hours; needs FER2013)
+	@$(RUN) fer_tools sweep notebooks/05_optimisation.yaml
+
+# -- for work on the repository itself: what students are given ends above this line
+.PHONY: test quick fuzz load bench student notebooks references faces lint lock
+# What tests write goes to a folder of their own, which goes with them, never among the user's runs and caches.
+TESTS = folder="$$(mktemp -d 2>/dev/null)" || { echo "make: no temporary folder; correct or unset TMPDIR=$$TMPDIR" >&2; exit 2; }; \
+	trap 'rm -rf "$$folder"' EXIT; trap 'exit 130' INT TERM; \
+	export FER_RESULTS="$$folder/results" FER_CACHE="$$folder/cache"; $(RUN) fer_tools.environment pytest
+LINTED = $(RUN) ruff check --quiet . && $(RUN) ruff format --check . || { echo "make: \`make lint\` mends what it can" >&2; exit 1; }
+
 test: setup ## run every test: units, notebooks, report
 	@$(LINTED)
 	@$(TESTS) --nbval -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
@@ -54,23 +75,11 @@ fuzz: setup ## try 10,000 broken inputs a target (FER_FUZZ=... chooses how many)
 load: setup ## measure reading 100,000 and 500,000 images, and FER2013 where it is
 	@export FER_LOAD="$${FER_LOAD:-100000,500000}"; $(TESTS) -q -s tests/fer_lib/test_speed_of_loading.py
 
-play: setup ## play noughts and crosses with your face, in the browser
-	@$(RUN) fer_tools play
-
-lab: setup ## open the notebooks in JupyterLab (on this machine only)
-	@JUPYTER_PATH= JUPYTER_PREFER_ENV_PATH=1 $(RUN) jupyterlab --ServerApp.ip=127.0.0.1 notebooks
-
-data: setup ## download FER2013 into data/fer2013 and verify it
-	@$(RUN) fer_tools data fetch
-
-smoke: setup ## run everything at a tiny size, to see that it works
-	@$(RUN) fer_tools run --preset smoke --report --data="$$DATA"
-
-sweep: setup ## train at every point of the study of notebook 05 (hours; needs FER2013)
-	@$(RUN) fer_tools sweep notebooks/05_optimisation.yaml
-
 bench: setup ## time training and prediction against plain Keras
 	@$(RUN) fer_tools bench --data="$$DATA"
+
+student: setup ## write dist/student, to hand out: notebooks without solutions; and dist/nbgrader, with them
+	@$(RUN) fer_tools.students
 
 notebooks: setup ## renew the outputs of the committed notebooks (one full run)
 	@$(RUN) fer_tools run --reuse --report

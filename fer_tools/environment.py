@@ -83,15 +83,21 @@ def _whole(path: str) -> str:
 
 
 @contextmanager
-def for_kernels(folder: Path) -> Iterator[None]:
+def for_kernels(folder: Path, module: str = "ipykernel_launcher") -> Iterator[None]:
     """Let kernels be started in the environment of tools, with a home in a temporary folder.
 
     Jupyter takes the first `python3` on its path: it is this Python, whatever kernels a user has.
+
+    Parameters
+    ----------
+    folder : Path
+    module : str
+        What is run as a kernel.
     """
     home = folder / "home"
     specification = home / "jupyter" / "kernels" / "python3"
     specification.mkdir(parents=True)
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    argv = [sys.executable, "-m", module, "-f", "{connection_file}"]
     content = {"argv": argv, "display_name": "Python 3", "language": "python"}
     own = home / "tmp"  # TensorFlow leaves things behind
     own.mkdir()

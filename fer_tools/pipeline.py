@@ -21,6 +21,7 @@ from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import Run
 from fer_tools.run.stage import KEEPS_NOTEBOOK, keep_notebook
 from fer_tools.stages import STAGES
+from fer_tools.students import bounded_kernel, exercises
 
 KERNEL_LOG = "notebooks/kernel.log"  # what kernels write to standard error
 LONGEST_FOLDER = 90  # bytes; a socket in it has a name, too, and the system allows 103 to 107 together
@@ -180,6 +181,8 @@ def _execute_stages(run: Run, stages: Collection[str]) -> None:
         clock = time.perf_counter()
         execute_stage(run, stage)
         print(f"{label:<24} {time.perf_counter() - clock:.0f} s", flush=True)
+        if undone := exercises.failed(run.path / provenance.executed_notebook(stage)):
+            say(f"      exercises not done: {', '.join(undone)}; `fer check-my-work` says what is missing")
 
 
 def tidy(run: Run, patience: float = 60) -> None:
@@ -205,14 +208,30 @@ def tidy(run: Run, patience: float = 60) -> None:
     scratch.remove_leftovers(run.path, run.model_path)
 
 
-def execute_stage(run: Run, stage: str) -> None:
-    """Execute the notebook of a stage, and keep what it was executed as."""
+def execute_stage(run: Run, stage: str, notebook: Path | None = None, bounded: bool = False) -> None:
+    """Execute the notebook of a stage, and keep what it was executed as.
+
+    Parameters
+    ----------
+    run : Run
+    stage : str
+    notebook : Path, optional
+        Somebody's own notebook of this stage, in place of that of the checkout.
+    bounded : bool
+        Whether kernel and cells may take no more than `bounded_kernel` says.
+
+    Raises
+    ------
+    KernelDied, UsageError
+        As in `execute`. An error in a cell with the tag `raises-exception`, an exercise, is none.
+    """
     import papermill
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
-    executed = run.path / "notebooks" / f"{STAGES[stage].notebook}.ipynb"
+    executed = run.path / provenance.executed_notebook(stage)
     executed.parent.mkdir(exist_ok=True)
+    kernel, bounds = ((bounded_kernel.__name__,), bounded_kernel.OF_CELLS) if bounded else ((), {})
     values = checking.plain(run.parameters(stage)) | {"run": str(run.path)}
     log = run.path / KERNEL_LOG
     with (
@@ -220,7 +239,7 @@ def execute_stage(run: Run, stage: str) -> None:
         stderr_to(log),
         _progress_lines(),
         atomic_path(executed) as temporary,
-        environment.for_kernels(folder),
+        environment.for_kernels(folder, *kernel),
         environment.variable(KEEPS_NOTEBOOK, "1"),
     ):
         # The kernel inherits it with standard error, and holds it even when this process is killed.
@@ -230,7 +249,7 @@ def execute_stage(run: Run, stage: str) -> None:
             sockets |= {"transport": "ipc", "ip": f"{folder}/k"}
         try:
             papermill.execute_notebook(
-                _as_template(STAGES[stage].path),
+                _as_template(notebook or STAGES[stage].path),
                 _as_template(temporary),
                 parameters=values,
                 cwd=str(paths.ROOT),
@@ -238,11 +257,15 @@ def execute_stage(run: Run, stage: str) -> None:
                 progress_bar=False,
                 log_output=False,
                 config=Config(KernelManager=sockets),
+                **bounds,
             )
         except PapermillExecutionError as error:
-            temporary.replace(executed)
-            raise UsageError(_failure(stage, executed, error)) from error
+            if exercises.something_else_failed(temporary):
+                temporary.replace(executed)
+                raise UsageError(_failure(stage, executed, error)) from error
         except RuntimeError as error:  # nbclient's DeadKernelError among them
+            if bounded:  # to see how far it came
+                temporary.replace(executed)
             raise KernelDied(f"{STAGES[stage].notebook}: the kernel died ({error}; see {log})") from error
     keep_notebook(run, stage)
 

@@ -16,6 +16,7 @@ from fer_tools import environment, paths
 from fer_tools.commands import (
     bench,
     check,
+    check_my_work,
     compare,
     data,
     diagnose,
@@ -37,6 +38,7 @@ COMMANDS = {
     "sweep": sweep,
     "report": report,
     "check": check,
+    "check-my-work": check_my_work,
     "verify": verify,
     "compare": compare,
     "list": list_runs,
@@ -57,6 +59,7 @@ EPILOGUE = """examples:
   fer report                                HTML, PDF and LaTeX of the newest run
   fer list                                  runs side by side
   fer check                                 is everything in the newest run what it wrote, and up to date?
+  fer check-my-work                         which exercises are done, what does the report still lack?
   fer predict face.jpg                      which expression?
   fer diagnose model.keras                  what is it, how good, and what to change?
   fer grade FOLDER --roster canvas.csv      a class: a folder or zip a student

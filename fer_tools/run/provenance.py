@@ -67,7 +67,7 @@ def code_digest(stage: str, model: str | None = None) -> str:
     paths.checkout(f"the code of {path.name}")
     notebook = notebooks.of_stage(stage)
     try:
-        return source_code.notebook_digest(notebook, model, paths.ROOT)
+        return source_code.notebook_digest(notebooks.deciding(notebook), model, paths.ROOT)
     except UsageError as error:
         raise UsageError(f"{path.name}: {error}") from None
 

@@ -160,7 +160,7 @@ def begin(stage: str, chosen: Any) -> OpenStage:
 def keep_notebook(run: Run, stage: str) -> None:
     """Record the digest of the executed notebook, with which a stage of `fer run` is complete."""
     digest = sha256_of_file(run.path / provenance.executed_notebook(stage))
-    run.set_stage(stage, run.document["stages"][stage] | {"notebook": digest})
+    run.set_stage(stage, run.require(stage) | {"notebook": digest})
     forget_state(run)
 
 
