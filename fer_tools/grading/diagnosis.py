@@ -66,6 +66,15 @@ def images(data: str) -> Images:
 def diagnose(path: str | Path, faces: Images, limit: int, game: Game | None = None) -> dict[str, Any]:
     """Diagnose a model file.
 
+    Parameters
+    ----------
+    path : path of a file.
+    faces : Images
+    limit : int
+        Of parameters.
+    game : Game, optional
+        That plays with the network; see `player.read`.
+
     Returns
     -------
     dict

@@ -234,6 +234,8 @@ def test_the_command_prints_a_page_or_json_and_its_code_says_how_it_is(
     assert code == 1 and not err and out.index("NaN") < out.index("parameters")
     code, out, _ = fer(capsys, wrong, "--data", data, "--json")
     assert code == 1 and whole(json.loads(out))["state"] == "findings"
+    code, out, _ = fer(capsys, fine, "--data", data, "--limit", 1000)
+    assert code == 1 and "more than the 1,000 allowed" in out
     assert not results.exists()
 
 
