@@ -211,7 +211,7 @@ def _read_and_measure(
     found["findings"] += findings.of_reading(read)
     if read.order is None:
         return
-    given = answers(faces.test.images, *SCALES[read.scale])
+    given = answers.of_test(faces.test.images, *SCALES[read.scale])
     found["test"] = measured(given, faces.test.labels, faces.twin, read.order)
     found["findings"] += findings.of_test(found["test"])
 
