@@ -29,7 +29,8 @@ def activation(layer: Any) -> str | None:
     """Return the name of a layer's activation: "relu", "softmax"; None if it has none."""
     if kind(layer) in ACTIVATIONS[1:]:
         return kind(layer).lower()
-    return getattr(getattr(layer, "activation", None), "__name__", None)
+    function = getattr(layer, "activation", None)
+    return None if function is None else getattr(function, "__name__", kind(function).lower())
 
 
 def table(model: Any) -> list[dict[str, Any]]:

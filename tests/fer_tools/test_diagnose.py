@@ -13,6 +13,7 @@ from diagnosed import COUNTS, diagnosed, network, templates
 
 from fer_tools import commands, paths
 from fer_tools.grading import diagnosis, findings
+from fer_tools.grading.network import activation, missing_layers
 
 metrics = pytest.importorskip("sklearn.metrics")
 STUDENTS = paths.ROOT.parent / "shared" / "data" / "student_models"
@@ -177,6 +178,21 @@ def test_what_the_layers_lack_and_how_many_parameters_there_are(faces, tmp_path)
     assert "6,915 parameters, 5,915 more than the 1,000" in said["over-limit"]["text"]
     assert "dense" in said["over-limit"]["advice"] and "Conv2D" in said["layers-missing"]["text"]
     assert "relu" not in said["layers-missing"]["text"], "there is no convolution that lacks it"
+
+
+def test_layers_count_however_they_are_written():
+    import keras
+
+    layers = keras.layers
+    within = keras.Sequential([keras.Input((48, 48, 1)), layers.Conv2D(2, 3), layers.BatchNormalization()])
+    parts = [keras.Input((48, 48, 1)), within, layers.ReLU(), layers.AveragePooling2D(2)]
+    parts += [layers.SeparableConv2D(2, 3, activation=layers.LeakyReLU()), layers.GlobalMaxPooling2D()]
+    model = keras.Sequential([*parts, layers.Dense(3), layers.Activation("softmax")])
+    assert missing_layers(model) == [] and activation(model.layers[-1]) == "softmax"
+    linear = keras.Sequential(
+        [keras.Input((48, 48, 1)), layers.Conv2D(2, 3), layers.Conv2D(2, 3), layers.Softmax()]
+    )
+    assert len(missing_layers(linear)) == 4 and activation(linear.layers[-1]) == "softmax"
 
 
 def test_outputs_that_are_no_probabilities(faces, weights, tmp_path):
