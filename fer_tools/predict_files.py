@@ -68,8 +68,8 @@ def choose(
             run = find.open_run(model)
         except UsageError as error:
             reason = (
-                f"{model}: is not part of a run, so its classes and their order are unknown; "
-                "add --classes neutral,happy,..."
+                f"{model}: is not part of a run, so its classes and their order are unknown "
+                "(fer diagnose finds it); add --classes neutral,happy,..."
             )
             raise UsageError(reason) if Path(model).is_file() else error from None
         path, classes = run.model_path, run.parameters("training").classes
@@ -88,8 +88,8 @@ def choose(
 
 def _open_questions(predictor: Predictor, classes: Sequence[str], scale: str | None) -> list[str]:
     """Return what somebody else's file does not say, and what is assumed of it."""
-    assumed = f"{', '.join(classes)} is what --classes says"
-    order = f"{predictor.name}: does not say the order of its outputs; {assumed}"
+    open_order = "does not say the order of its outputs (fer diagnose finds it)"
+    order = f"{predictor.name}: {open_order}; {', '.join(classes)} is assumed"
     if scale is not None or pixels.declared(predictor.model) is not None:
         return [order]
     others = " or ".join(f"--scale={name}" for name in pixels.SCALES if name != predictor.scale)

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -113,7 +114,9 @@ def _axis(given: list[Any], named: dict[str, Any], place: int = 1) -> Any:
 def _inserted(shape: Sequence[Any], axes: Any, value: int) -> tuple | None:
     axes = [axes] if isinstance(axes, int) else list(axes)
     length = len(shape) + len(axes)
-    places = {axis % length for axis in axes}
+    places = {operator.index(axis) % length for axis in axes}
+    if len(places) < len(axes):
+        raise ValueError("one axis twice")
     rest = iter(shape)
     return tuple(value if i in places else next(rest) for i in range(length))
 
@@ -147,14 +150,14 @@ def _of_image(
     if last == "grayscale_to_rgb" and shape[-1] == 1:
         return image.shaped((*shape[:-1], 3), Step("colour", node))
     if last == "repeat" and _axis(given, named, 2) in (-1, len(shape) - 1) and shape[-1] == 1:
-        return image.shaped((*shape[:-1], given[1]), Step("colour", node))
+        return image.shaped((*shape[:-1], whole(given[1])), Step("colour", node))
     if (
         last == "tile"
         and isinstance(given[1], list | tuple)
         and tuple(given[1][:-1]) == (1,) * (len(given[1]) - 1)
     ):
         if len(given[1]) == len(shape) and shape[-1] == 1:
-            return image.shaped((*shape[:-1], given[1][-1]), Step("colour", node))
+            return image.shaped((*shape[:-1], whole(given[1][-1])), Step("colour", node))
     return NOT_KNOWN
 
 
@@ -214,9 +217,7 @@ def _converted(image: Pixels, code: Any, node: ast.Call) -> Any:
     channels = image.shape[2] if len(image.shape) == 3 else 1
     before, _, after = code.last.removeprefix("COLOR_").partition("2")
     if (before == "GRAY") != (channels == 1):
-        return Unknown(
-            node.lineno, f"{ast.unparse(node)}, of an image of {channels} channel{'s' * (channels != 1)}"
-        )
+        return Unknown(node.lineno, f"{code(node)}, of an image of {channels} channel{'s' * (channels != 1)}")
     if after == "GRAY":
         return image.shaped(image.shape[:2], Step("colour", node))
     if after in ("RGB", "BGR"):

@@ -58,6 +58,8 @@ def images(data: str) -> Images:
     unclear = np.logical_or.reduce(list(find_duplicates(training, digests).values()))
     twin = np.isin(digests, training.pixel_digests())
     drawn = reading.draw(training.take(np.flatnonzero(~unclear)))
+    if not len(drawn):
+        raise UsageError(f"{load.describe(data)}: a class has no training images without twins; give others")
     return Images(load.describe(data), drawn, test, twin)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fer_lib.data.faces import DEFAULT_CLASSES
+from fer_lib.files import printable
 from fer_tools.grading.reading import Reading
 
 COLLAPSED = 0.75  # share of one answer
@@ -16,7 +17,7 @@ Finding = dict[str, str]
 
 def finding(code: str, text: str, advice: str) -> Finding:
     """Return a finding: its kind, what was found, and what to change."""
-    return {"code": code, "text": text, "advice": advice}
+    return {"code": code, "text": printable(text), "advice": printable(advice)}
 
 
 def p_in_words(p_value: float) -> str:

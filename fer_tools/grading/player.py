@@ -1,6 +1,9 @@
 """What a game does with an image and with the network's answer, read from its code; nothing of it is run."""
 
 import ast
+import io
+import re
+import tokenize
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -107,10 +110,10 @@ def read(path: Path) -> Game:
     except SyntaxError as error:
         game.unclear.append(f"line {error.lineno or '?'} is no Python ({printable(error.msg)})")
         return game
-    except (ValueError, RecursionError, MemoryError) as error:
+    except (ValueError, LookupError, RecursionError, MemoryError) as error:
         game.unclear.append(f"it is no Python ({type(error).__name__})")
         return game
-    game.lines = content.decode(errors="replace").splitlines()
+    game.lines = _lines(content)
     functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     name = next((name for name in FUNCTIONS if name in functions), None)
     if name is None:
@@ -142,12 +145,18 @@ def _parsed(content: bytes) -> ast.Module:
     return tree
 
 
+def _lines(content: bytes) -> list[str]:
+    """Return lines of code as Python counts them."""
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+    return re.split(r"\r\n|\r|\n", content.decode(encoding, errors="replace"))
+
+
 def _constants(path: Path) -> dict[str, Any]:
     """Return constants of the game's config.py, by their full names."""
     found: dict[str, Any] = {}
     try:
         body = _parsed(read_regular(path, LARGEST_CODE)).body
-    except (UsageError, SyntaxError, ValueError, RecursionError, MemoryError):
+    except (UsageError, SyntaxError, ValueError, LookupError, RecursionError, MemoryError):
         return found
     for node in body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):

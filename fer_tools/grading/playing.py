@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from fer_lib.data.faces import DEFAULT_CLASSES
+from fer_lib.files import printable
 from fer_tools.grading.findings import Finding, finding
 from fer_tools.grading.network import Answers
 from fer_tools.grading.player import Game
-from fer_tools.grading.values import Pixels, Step
+from fer_tools.grading.values import Pixels, Step, code
 
+LONGEST_LINE = 300  # bytes of a line that is shown whole
 REPEATS = "np.resize"  # which repeats the bytes of an image until they fill the new one
 
 
@@ -53,7 +55,7 @@ def _sentence(game: Game, accuracy: float | None) -> str:
         said.append(f"so it is right on {accuracy:.1%} of the test images")
     said += [f"not understood: {reason}" for reason in game.unclear]
     text = "; ".join(said) or "it does not ask the network"
-    return f"{text[0].upper()}{text[1:]}."
+    return printable(f"{text[0].upper()}{text[1:]}.")
 
 
 def _shape(image: Pixels, channels: int) -> tuple[int | None, ...] | None:
@@ -140,7 +142,7 @@ def of_game(game: Game, facts: Mapping[str, Any], playing: float | None) -> Iter
                 "refuses as an invalid emotion: it wants an int.",
                 "What is to be written for the order of answers mends this, too."
                 if order
-                else _write(game, node, f"return int({ast.unparse(node.value)})"),
+                else _write(game, node, f"return int({code(node.value)})"),
             )
 
 
@@ -260,7 +262,7 @@ def _reshaped(game: Game, channels: int, wrong: str) -> str:
     if not game.asked.args:
         return f"Bring it to that shape before line {game.asked.lineno}."
     fed = game.asked.args[0]
-    text, length = ast.unparse(fed), len(game.image.shape)
+    text, length = code(fed), len(game.image.shape)
     if isinstance(fed, ast.List | ast.Tuple):
         text = f"np.array({text})"
     if wrong == "colour":
@@ -279,7 +281,7 @@ def _reshaped(game: Game, channels: int, wrong: str) -> str:
 
 def _scaled_instead(game: Game, resized: Step, sides: Sequence[int]) -> str:
     """Return how to scale an image, and give it the shape that it had after it was resized."""
-    source = ast.unparse(resized.node.args[0]) if resized.node.args else "img"
+    source = code(resized.node.args[0]) if resized.node.args else "img"
     text = f"cv2.resize({source}, ({sides[1]}, {sides[0]}))"
     shape = resized.shape or ()
     if shape[-1:] == (3,) and len(shape) > 2:
@@ -303,7 +305,7 @@ def _scale(game: Game, wanted: str) -> Finding:
     text = f"The network expects pixels {wanted}, and line {line} of {file} gives it {given}."
     if fed is None or nodes:
         return finding("game-scale", text, f"Bring the image to {wanted} before line {line}.")
-    write = f"{ast.unparse(fed)} / 255.0" if wanted == "0..1" else f"{ast.unparse(fed)} / 127.5 - 1.0"
+    write = f"{code(fed)} / 255.0" if wanted == "0..1" else f"{code(fed)} / 127.5 - 1.0"
     return finding("game-scale", text, _replace(game, fed, write))
 
 
@@ -313,17 +315,17 @@ def _unscaled(game: Game, nodes: Sequence[ast.AST]) -> str:
         return " ".join(_unscaled(game, [node]) for node in nodes)
     inner = nodes[0]
     if isinstance(inner, ast.AugAssign):
-        return f"Remove {_where(game, inner)}: `{ast.unparse(inner)}`."
+        return f"Remove {_where(game, inner)}: `{code(inner)}`."
     sides = [inner.left, inner.right] if isinstance(inner, ast.BinOp) else [inner.args[0]]
     kept = next(
         (side for side in sides if any(isinstance(each, ast.Name) for each in ast.walk(side))), sides[0]
     )
-    return _replace(game, nodes[-1], ast.unparse(kept))
+    return _replace(game, nodes[-1], code(kept))
 
 
 def _write(game: Game, node: ast.AST, text: str) -> str:
     """Return which statement is to be replaced by what."""
-    return f"In {_where(game, node)}, write `{text}` for `{ast.unparse(node)}`."
+    return f"In {_where(game, node)}, write `{text}` for `{code(node)}`."
 
 
 def _replace(game: Game, node: ast.AST, text: str) -> str:
@@ -331,9 +333,12 @@ def _replace(game: Game, node: ast.AST, text: str) -> str:
     if node.end_lineno != node.lineno:
         return _write(game, node, text)
     line = game.lines[node.lineno - 1].encode()  # columns count bytes
-    new = (line[: node.col_offset] + text.encode() + line[node.end_col_offset :]).decode().strip()
+    if len(line) > LONGEST_LINE:
+        return _write(game, node, text)
+    new = (line[: node.col_offset] + text.encode() + line[node.end_col_offset :]).decode(errors="replace")
+    new = new.strip()
     name, equals, value = new.partition(" = ")
-    if equals and name == value:
+    if equals and name == value.partition("#")[0].strip():
         return f"Remove {_where(game, node)}: `{line.decode().strip()}`."
     return f"In {_where(game, node)}, write `{new}` for `{line.decode().strip()}`."
 
@@ -365,7 +370,7 @@ def _of_order(game: Game, facts: Mapping[str, Any], playing: float | None) -> It
     if len(nodes) == 1 and len(set(game.table)) == len(wanted):
         (node,) = nodes.values()
         mapping = [wanted[game.table.index(answer)] for answer in range(len(wanted))]
-        advice = f"{_write(game, node, f'return {mapping}[{ast.unparse(node.value)}]')} For {why}"
+        advice = f"{_write(game, node, f'return {mapping}[{code(node.value)}]')} For {why}"
     else:
         lines = ", ".join(map(str, sorted(each.lineno for each in nodes.values())))
         each = ", ".join(f"{number} when output {j} is the largest" for j, number in enumerate(wanted))

@@ -1,8 +1,12 @@
 """What stands for the values of a game's code while it is read: an image, a network, what is not known."""
 
+import ast
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+LARGEST = 10**9  # of a number
+LONGEST = 1_000  # of a text, or of a list with all that is in it
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,9 @@ class Name:
 
 @dataclass(frozen=True)
 class Network:
-    """A loaded network, the path that it was loaded from, and in which line."""
+    """A loaded network, the path that it was certainly loaded from, and in which line."""
 
-    path: Any = None
+    path: str | None = None
     line: int = 0
 
 
@@ -119,11 +123,32 @@ class Pixels:
         return replace(self, shape=shape, steps=(*self.steps, *steps), **others)
 
 
-def is_known(value: Any) -> bool:
-    """Return whether a value is understood, and everything in it, too."""
-    if isinstance(value, list | tuple):
-        return all(map(is_known, value))
-    return not isinstance(value, Unknown)
+def code(node: Any, most: int = 200) -> str:
+    """Return the code of a node in one line, shortened if it is long."""
+    try:
+        text = " ".join(ast.unparse(node).split())
+    except (ValueError, RecursionError):  # a number of too many digits
+        return "..."
+    return text if len(text) <= most else f"{text[:most]} ..."
+
+
+def bounded(value: Any) -> bool:
+    """Return whether a value is no larger than those of games are, with all that is in it."""
+    waiting, count = [value], 0
+    while waiting:
+        each = waiting.pop()
+        count += 1
+        if isinstance(each, list | tuple | dict) and count + len(each) <= LONGEST:
+            waiting += each if not isinstance(each, dict) else each.values()
+        elif isinstance(each, str | list | tuple | dict):
+            count += len(each)
+        elif isinstance(each, Pixels):
+            count += LONGEST * (not abs(each.factor) + abs(each.offset) <= LARGEST)
+        elif isinstance(each, int | float):
+            count += LONGEST * (not abs(each) <= LARGEST)
+        if count > LONGEST:
+            return False
+    return True
 
 
 def whole(value: Any) -> int | None:

@@ -12,13 +12,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fer_tools.grading import calls
-from fer_tools.grading.values import Function, Name, Network, NumpyInteger, Own, Pixels, Probability, Unknown
+from fer_tools.grading.values import (
+    LONGEST,
+    Function,
+    Name,
+    Network,
+    NumpyInteger,
+    Own,
+    Pixels,
+    Probability,
+    Unknown,
+    bounded,
+    code,
+)
 
-MOST_STEPS = 10_000  # of one way through the code
+MOST_STEPS = 5_000  # of one way through the code
 MOST_WAYS = 32  # where it is not known which one is taken
 DEEPEST = 25  # calls within calls
-LARGEST = 10**9  # of a number
-LONGEST = 1_000  # of a list or text
 # Names by which modules are called even where a game forgets to import them.
 USUAL = {
     "np": "numpy",
@@ -154,6 +164,7 @@ class Walk:
         try:
             self._loose(tree.body)
             called = self._prepared(tree, function)
+            self._steps = 0
             if called is None:
                 raise Stuck(f"there is no {function}")
             self.way.answer = self.call(called, [given], {})
@@ -261,7 +272,7 @@ class Walk:
         elif isinstance(target, ast.Tuple | ast.List):
             fits = isinstance(value, list | tuple) and len(value) == len(target.elts)
             for i, each in enumerate(target.elts):
-                self._set(each, value[i] if fits else Unknown(target.lineno, ast.unparse(target)))
+                self._set(each, value[i] if fits else Unknown(target.lineno, code(target)))
         elif isinstance(target, ast.Attribute):
             owner = self.value(target.value)
             if isinstance(owner, Own):
@@ -278,7 +289,7 @@ class Walk:
         try:
             owner[key] = value
         except (TypeError, LookupError, ValueError) as error:
-            raise Stuck(f"`{ast.unparse(node)}` is set to something", node.lineno) from error
+            raise Stuck(f"`{code(node)}` is set to something", node.lineno) from error
 
     def _do_if(self, node: ast.If) -> None:
         self.run(node.body if self._decide(self.value(node.test)) else node.orelse)
@@ -307,7 +318,7 @@ class Walk:
         if isinstance(values, list | tuple | dict | str | range):
             yield from list(values)[:LONGEST]
         elif self._decide(Unknown()):  # of what is not known there may be something, or nothing
-            yield Unknown(node.lineno, ast.unparse(node.iter))
+            yield Unknown(getattr(node, "lineno", 0), code(node.iter))
 
     def _do_while(self, node: ast.While) -> None:
         if self._decide(self.value(node.test)):
@@ -344,12 +355,12 @@ class Walk:
             found = self._unknown(node) if method is None else method(node)
         except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError):
             return self._unknown(node)  # Python would raise an error there
-        return found if _bounded(found) else self._unknown(node)
+        return found if bounded(found) else self._unknown(node)
 
     def _unknown(self, node: ast.AST, *operands: Any) -> Unknown:
         """Return that an expression is not understood, or the first operand of it that is not."""
         known = next((each for each in operands if isinstance(each, Unknown) and each.text), None)
-        return known or Unknown(getattr(node, "lineno", 0), " ".join(ast.unparse(node).split())[:80])
+        return known or Unknown(getattr(node, "lineno", 0), code(node, 80))
 
     def _of_constant(self, node: ast.Constant) -> Any:
         return node.value
@@ -549,7 +560,8 @@ class Walk:
     def _library(self, called: Name, given: list, named: dict[str, Any], node: ast.Call) -> Any:
         if called.last == "load_model":
             path = given[0] if given else named.get("filepath")
-            return Network(None if self._trying else path, node.lineno)  # if it fails, there is another way
+            certain = isinstance(path, str) and not self._trying  # if it fails, there is another way
+            return Network(path if certain else None, node.lineno)
         if called.full in ("builtins.hasattr", "builtins.getattr") and isinstance(given[0], Own):
             there = given[1] in given[0].attributes or given[1] in given[0].methods
             if called.last == "hasattr":
@@ -616,9 +628,3 @@ class Walk:
 
 def _functions(body: Sequence[ast.stmt]) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-
-
-def _bounded(value: Any) -> bool:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return abs(value) <= LARGEST
-    return not isinstance(value, str | list | tuple | dict) or len(value) <= LONGEST

@@ -206,11 +206,11 @@ def _exported(model: str, classes: Sequence[str] | None, scale: str | None) -> t
 
     with limits.bounded(model):
         predictor, known = predict_files.choose(model, classes, scale)
-    for note in predictor.notes:
-        complain(note)
     if missing := [name for name in trace.EXPRESSIONS if name not in known]:
         told = f"knows {', '.join(known)}, not {' and '.join(missing)}"
         raise UsageError(f"{model}: {told}; train one with neutral, happy and surprise")
+    for note in predictor.notes:
+        complain(note)
     with scratch.folder() as folder:
         source, target = Path(predictor.name), folder / "network.onnx"
         made = export.export(predictor.model, source, known, target, scale=predictor.scale)

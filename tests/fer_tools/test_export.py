@@ -160,10 +160,8 @@ def test_the_command_says_what_was_written(seven, tmp_path, capsys, monkeypatch)
     monkeypatch.chdir(tmp_path)
     assert commands.main(["export", str(seven), "--classes", ",".join(SEVEN)]) == 0
     said, notes = capsys.readouterr()
-    assert (
-        notes
-        == f"fer: {seven}: does not say the order of its outputs; {', '.join(SEVEN)} is what --classes says\n"
-    )
+    order = "does not say the order of its outputs (fer diagnose finds it)"
+    assert notes == f"fer: {seven}: {order}; {', '.join(SEVEN)} is assumed\n"
     assert said.startswith("seven.onnx: 7 classes, 40x40 pixels,") and "differs from Keras by" in said
     assert by_onnx(tmp_path / "seven.onnx", faces(40))[1]["name"] == "seven"
 
@@ -172,7 +170,7 @@ def test_the_command_says_what_was_written(seven, tmp_path, capsys, monkeypatch)
     ("arguments", "reason"),
     [
         (["nowhere"], "no such directory"),
-        (["{seven}"], "its classes and their order are unknown; add --classes"),
+        (["{seven}"], "their order are unknown (fer diagnose finds it); add --classes"),
         (["{seven}", "--classes", ",".join(SEVEN), "--scale", "0..9"], "'0..9' is none; choose one of"),
         (["--scale", "0..1"], "goes with a .keras file that no run knows"),
         (["{seven}", "--classes", "a,b"], "has 7 classes, not 2"),

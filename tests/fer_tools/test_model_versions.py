@@ -140,6 +140,18 @@ def test_ten_layers_of_a_class_are_not_taken_for_text(tmp_path):
     assert all(map(np.array_equal, loaded.get_weights(), model.get_weights()))
 
 
+def test_a_network_that_gives_a_list_of_one_gives_that_one(tmp_path):
+    import keras
+
+    inputs = keras.Input((8, 8, 1))
+    outputs = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(inputs))
+    model = keras.Model([inputs], [outputs])
+    model.save(tmp_path / "a.keras")
+    loaded = loading.load(tmp_path / "a.keras")
+    assert (loaded.input_shape, loaded.output_shape) == ((None, 8, 8, 1), (None, 3))
+    np.testing.assert_array_equal(answer(loaded), np.asarray(model([keras2.image(8, 8, 1)])[0])[0])
+
+
 # -- weights that are not those of the network -------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import threading
 import urllib.request
 
 import networks
+import numpy as np
 import processes
 import pytest
 from staged import write_run
@@ -199,6 +200,23 @@ def test_a_network_without_the_expressions_is_refused_in_one_line(tmp_path, caps
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "knows happy, sad, angry, not neutral and surprise; train one with" in said
+
+
+def test_a_network_of_colour_on_another_scale_plays_with_grey_faces(tmp_path, capsys):
+    import keras
+    import onnxruntime
+
+    path, classes = tmp_path / "colour.keras", ["happy", "neutral", "surprise"]
+    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation="softmax")]
+    model = keras.Sequential([keras.Input((24, 24, 3)), *layers])
+    model.save(path)
+    with server.make(str(path), classes, scale="0..1") as served:
+        session = onnxruntime.InferenceSession(served.network, providers=["CPUExecutionProvider"])
+    grey = np.full((1, 24, 24, 1), 204, np.float32)
+    expected = model(np.full((1, 24, 24, 3), 0.8, np.float32), training=False)
+    np.testing.assert_allclose(session.run(None, {"face": grey})[0], expected, atol=1e-5)
+    order = "does not say the order of its outputs (fer diagnose finds it)"
+    assert capsys.readouterr().err == f"fer: {path}: {order}; {', '.join(classes)} is assumed\n"
 
 
 @pytest.mark.parametrize("port", ["70000", "-1"])

@@ -1,5 +1,8 @@
 """Games are read, not run: what they do with an image and an answer, and how they are mended."""
 
+import ast
+import copy
+import json
 import os
 import random
 import re
@@ -46,7 +49,7 @@ HAPPY_FIRST = ["happy", "neutral", "surprise"]
 
 def game(folder: Path, body: str, head: str = HEAD) -> Path:
     path = folder / "game.py"
-    path.write_text(head + "".join(f"        {line}\n" for line in body.splitlines()), encoding="utf-8")
+    path.write_text(head + "".join(f"        {line}\n" for line in body.split("\n")), encoding="utf-8")
     return path
 
 
@@ -237,6 +240,10 @@ BOMBS = {
     "deep": f"return {'-' * 5000}1",
     "nested": f"return {'(' * 90}1{')' * 90}",
     "exec": "import os\nos.system('touch run')\nexec('open(\"run\", \"w\")')\nos.mkdir('folder')\nreturn 1",
+    "digits": f"x = 0x{'f' * 100_000}\nreturn x",
+    "infinity": "return int((img * 1e300 * 1e300 / 1e-320).max())",
+    "lists compared": "x, y = [1], [1]\n" + "x, y = [x, x], [y, y]\n" * 40 + "return x == y",
+    "a list in itself": "x = [1]\nx.append(x)\nreturn int(np.argmax([x, x])) + len(str(x == [x]))",
     "wide": f"return [{'self.x,' * 20000}]",
     "comprehension": "return [a for a in range(999) for b in range(999) for c in range(999)]",
 }
@@ -257,6 +264,8 @@ def test_hostile_code_ends_soon_and_is_not_run(tmp_path, monkeypatch, bomb):
         (b"def _get_emotion(self, img):\n    return (\n", "line 2 is no Python"),
         (b"\0\0", "no Python"),
         (b"\xff\xfe\x00d", "no Python"),
+        (b"# coding: rot13\nqrs _trg_rzbgvba(): cnff\n", "no Python"),
+        (b"# coding: no such\n", "no Python"),
         (b"", "no function _get_emotion"),
         (b"x = 1\n", "no function _get_emotion"),
         (("x = " + "[" * 300 + "]" * 300).encode(), "no Python"),
@@ -284,14 +293,45 @@ def test_damaged_code_never_ends_the_reading(tmp_path):
     ).read_text()
     pieces = re.findall(r"\w+|\s+|[^\w\s]", whole)
     understood = 0
-    for _ in range(150):
+    for _ in range(100):
         damaged = pieces.copy()
         for _ in range(rng.randrange(1, 4)):
             at = rng.randrange(len(damaged))
             damaged[at : at + rng.randrange(2)] = [rng.choice(pieces)] * rng.randrange(3)
         (tmp_path / "game.py").write_text("".join(damaged))
         understood += player.read(tmp_path / "game.py").table is not None
-    assert 0 < understood < 150
+    assert 0 < understood < 100
+
+
+class Altered(ast.NodeTransformer):
+    """Puts other expressions of a game in the place of some of its own."""
+
+    def __init__(self, rng: random.Random, others: list[ast.expr]) -> None:
+        self.rng, self.others = rng, others
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        node = self.generic_visit(node)
+        value = isinstance(node, ast.expr) and isinstance(getattr(node, "ctx", ast.Load()), ast.Load)
+        return copy.deepcopy(self.rng.choice(self.others)) if value and self.rng.random() < 0.03 else node
+
+
+ODD = "1e308 1e-320 None [] {} [[1,[2]],3] img[::2] [img]*3 img*img img/0 1/img lambda:x self max([]) (1.5,)"
+
+
+def test_altered_code_is_read_and_judged(tmp_path, network_of_the_games):
+    rng = random.Random(0)
+    trees = [ast.parse(game(tmp_path, body).read_text()) for body, _ in FAILING.values()]
+    others = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.expr)]
+    others += 9 * [ast.parse(text, mode="eval").body for text in ODD.split()]
+    judged = 0
+    for _ in range(60):
+        altered = Altered(rng, others).visit(copy.deepcopy(rng.choice(trees)))
+        (tmp_path / "game.py").write_text(ast.unparse(ast.fix_missing_locations(altered)))
+        read = player.read(tmp_path / "game.py")
+        said = list(playing.of_game(read, network_of_the_games.facts, None))
+        json.dumps([playing.described(read, None), said], allow_nan=False)
+        judged += bool(said)
+    assert 20 < judged
 
 
 # -- games that fail are mended from what is said of them --------------------------------------------------
@@ -403,6 +443,22 @@ def test_a_failing_game_is_mended_from_what_is_said(network_of_the_games, tmp_pa
     assert np.mean(answers == test.labels) == pytest.approx(best, abs=1e-9)
     assert all(type(answer) is int for answer in answers)
     assert watched(path, ours) == (pytest.approx(best, abs=1e-9), [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_and_columns_are_those_of_python(network_of_the_games, tmp_path, encoding, end):
+    line = "image = image / 255.0  # é \x0c of öäü"
+    path = game(tmp_path, f"é = 'öä\x0cü'; {GREY}\n{line}\n{ASK}\n{MAP}")
+    text = f"# -*- coding: {encoding.removesuffix('-sig')} -*-\n" + path.read_text(encoding="utf-8")
+    path.write_bytes(text.replace("\n", end).encode(encoding))
+    (found,) = watched(path, network_of_the_games)[1]
+    assert "Remove line 26 of game.py: `image = image / 255.0" in found["advice"] and "öäü" in found["advice"]
+    path.write_bytes(
+        text.replace("image / 255.0", "{'é': image / 255}['é']").replace("\n", end).encode(encoding)
+    )
+    (found,) = watched(path, network_of_the_games)[1]
+    assert "In line 26 of game.py, write `image = {'é': image}['é']" in found["advice"]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from fer_tools.json_files import write_json
 
 REFERENCE = paths.ROOT / "results" / "reference" / "model.keras"
 CLASSES = ["neutral", "happy", "surprise"]
+ORDER = "does not say the order of its outputs (fer diagnose finds it); a, b, c is assumed"
 
 
 @pytest.fixture(scope="module")
@@ -251,8 +252,7 @@ def test_the_command_says_what_a_file_leaves_open_and_nothing_of_keras(pictures)
     path = keras2.NESTED["keras"]
     done = fer("--model", str(path), "--classes", "a,b,c", pictures[0][0])
     assert done.returncode == 0 and done.stdout.count("%") == 3
-    said = "does not say the order of its outputs; a, b, c is what --classes says"
-    assert done.stderr == f"fer: {path}: {said}\n"
+    assert done.stderr == f"fer: {path}: {ORDER}\n"
 
 
 def test_what_a_file_leaves_open_is_said(network, pictures, capsys):
@@ -263,7 +263,7 @@ def test_what_a_file_leaves_open_is_said(network, pictures, capsys):
         said.append(capsys.readouterr())
     assert said[0].out == said[1].out and len({out for out, _ in said}) == 3
     assert said[0].err.splitlines() == [
-        f"fer: {network}: does not say the order of its outputs; a, b, c is what --classes says",
+        f"fer: {network}: {ORDER}",
         f"fer: {network}: does not say which pixels it takes (no Rescaling); "
         "0..255 is assumed, unless --scale=0..1 or --scale=-1..1",
     ]
