@@ -19,7 +19,8 @@ WAYS_OUT = {
     "example `section5.keras`.",
     "look": "A person will look at it.",
 }
-SPECIAL = re.compile(r"([\\`*_\[\]<>&|#!~])")  # what means something in Markdown
+# What means something in Markdown; what does not is left, to be read as it is.
+SPECIAL = re.compile(r"([\\`*\[\]|#~]|^[>+-]|(?<!\w)_|_(?!\w)|<(?=[a-zA-Z/!?])|&(?=[#\w]+;))")
 
 
 def texts(name: str, marked: Marked, rubric: Rubric) -> dict[str, str]:
@@ -55,6 +56,8 @@ def _of_section(section: SectionMarks, rubric: Rubric) -> Iterator[tuple[str, st
         return
     if section.section.file == "model" and diagnosis["reading"]:
         yield "text", diagnosis["reading"]["sentence"]
+    if section.section.file == "game" and diagnosis["game"]:
+        yield "text", diagnosis["game"]["sentence"]
     found = pieces.findings_of(section)
     if found:
         yield "subtitle", "What was found, and what to change"

@@ -190,7 +190,7 @@ def accuracy(diagnosis: dict[str, Any], rubric: Rubric) -> tuple[float, float, f
 def _why_not_measured(diagnosis: dict[str, Any]) -> str:
     reading = diagnosis["reading"] or {}
     for finding in diagnosis["findings"] or []:
-        if finding["code"] in ("not-finite", "order-unknown"):
+        if finding["code"] in ("not-finite", "order-unknown", "other-task"):
             return finding["text"]
     return reading.get("sentence") or "its accuracy was not measured"
 
