@@ -6,6 +6,8 @@ import math
 import os
 import re
 import shutil
+import struct
+import tracemalloc
 import warnings
 import zipfile
 from pathlib import Path
@@ -231,6 +233,24 @@ def test_a_declared_size_that_is_a_lie_is_refused(tmp_path):
     data[at + 24 : at + 28] = (99_999).to_bytes(4, "little")
     path.write_bytes(data)
     refused(path)
+
+
+def test_no_more_is_unpacked_than_a_member_declares(tmp_path):
+    """`ZipFile.read` unpacks up to 2 GB before it cuts off what is over."""
+    blank = b" " * (300 << 20)
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", blank)
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("model.weights.h5", weights())
+    size, packed = struct.pack("<I", len(blank)), path.read_bytes()
+    path.write_bytes(packed.replace(size, struct.pack("<I", 90_000)))
+    tracemalloc.start()
+    try:
+        refused(path)
+        assert tracemalloc.get_traced_memory()[1] < 30 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_member_that_cannot_be_unpacked_is_refused(tmp_path):
