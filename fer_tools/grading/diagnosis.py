@@ -66,6 +66,15 @@ def images(data: str) -> Images:
 def diagnose(path: str | Path, faces: Images, limit: int, game: Game | None = None) -> dict[str, Any]:
     """Diagnose a model file.
 
+    Parameters
+    ----------
+    path : path of a file.
+    faces : Images
+    limit : int
+        Of parameters.
+    game : Game, optional
+        That plays with the network; see `player.read`.
+
     Returns
     -------
     dict
@@ -202,7 +211,7 @@ def _read_and_measure(
     found["findings"] += findings.of_reading(read)
     if read.order is None:
         return
-    given = answers(faces.test.images, *SCALES[read.scale])
+    given = answers.of_test(faces.test.images, *SCALES[read.scale])
     found["test"] = measured(given, faces.test.labels, faces.twin, read.order)
     found["findings"] += findings.of_test(found["test"])
 

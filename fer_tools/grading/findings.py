@@ -24,7 +24,7 @@ def p_in_words(p_value: float) -> str:
     """Return "p = 0.03", or "p < 0.000001" where it is beyond what can be imagined."""
     if p_value < 1e-6:
         return "p < 0.000001"
-    return f"p = {round(p_value, 1 - math.floor(math.log10(p_value))):g}"
+    return f"p = {p_value:.{max(0, 1 - math.floor(math.log10(p_value)))}f}"
 
 
 def named(order: Sequence[int], classes: Sequence[str] = DEFAULT_CLASSES) -> list[str]:

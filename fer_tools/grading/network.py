@@ -29,7 +29,8 @@ def activation(layer: Any) -> str | None:
     """Return the name of a layer's activation: "relu", "softmax"; None if it has none."""
     if kind(layer) in ACTIVATIONS[1:]:
         return kind(layer).lower()
-    return getattr(getattr(layer, "activation", None), "__name__", None)
+    function = getattr(layer, "activation", None)
+    return None if function is None else getattr(function, "__name__", kind(function).lower())
 
 
 def table(model: Any) -> list[dict[str, Any]]:
@@ -111,6 +112,7 @@ class Answers:
         import tensorflow as tf
 
         self.sides, self.channels = model.input_shape[1:3], model.input_shape[3]
+        self._kept: dict[tuple, np.ndarray] = {}
         self.seen, self._part = 0, max(1, min(PART, MOST_AT_ONCE // max(1, memory)))
 
         @tf.function(autograph=False, reduce_retracing=True)
@@ -118,6 +120,15 @@ class Answers:
             return tf.cast(model(images * ((white - black) / 255) + black, training=False), tf.float32)
 
         self._computed = computed
+
+    def of_test(
+        self, faces: np.ndarray, black: float, white: float, repeated: Sequence[int] | None = None
+    ) -> np.ndarray:
+        """Return the outputs for the test images, always the same faces; those once computed are kept."""
+        key = black, white, None if repeated is None else tuple(repeated)
+        if key not in self._kept:
+            self._kept[key] = self(faces, black, white, repeated)
+        return self._kept[key]
 
     def __call__(
         self, faces: np.ndarray, black: float = 0, white: float = 255, repeated: Sequence[int] | None = None

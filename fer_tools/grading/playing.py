@@ -84,9 +84,9 @@ def accuracy(game: Game, answers: Answers, faces: np.ndarray, labels: np.ndarray
         shape = [side for side in image.shape if side not in (1, None)]
         if list(answers.sides) != shape[:2]:
             return None
-        outputs = answers(faces, *ends, repeated=shape)
+        outputs = answers.of_test(faces, *ends, repeated=shape)
     elif image.method == "bilinear":
-        outputs = answers(faces, *ends)
+        outputs = answers.of_test(faces, *ends)
     else:
         return None
     numbers = np.array([DEFAULT_CLASSES.index(name) for name in game.order])

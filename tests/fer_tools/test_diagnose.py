@@ -13,6 +13,7 @@ from diagnosed import COUNTS, diagnosed, network, templates
 
 from fer_tools import commands, paths
 from fer_tools.grading import diagnosis, findings
+from fer_tools.grading.network import activation, missing_layers
 
 metrics = pytest.importorskip("sklearn.metrics")
 STUDENTS = paths.ROOT.parent / "shared" / "data" / "student_models"
@@ -179,6 +180,21 @@ def test_what_the_layers_lack_and_how_many_parameters_there_are(faces, tmp_path)
     assert "relu" not in said["layers-missing"]["text"], "there is no convolution that lacks it"
 
 
+def test_layers_count_however_they_are_written():
+    import keras
+
+    layers = keras.layers
+    within = keras.Sequential([keras.Input((48, 48, 1)), layers.Conv2D(2, 3), layers.BatchNormalization()])
+    parts = [keras.Input((48, 48, 1)), within, layers.ReLU(), layers.AveragePooling2D(2)]
+    parts += [layers.SeparableConv2D(2, 3, activation=layers.LeakyReLU()), layers.GlobalMaxPooling2D()]
+    model = keras.Sequential([*parts, layers.Dense(3), layers.Activation("softmax")])
+    assert missing_layers(model) == [] and activation(model.layers[-1]) == "softmax"
+    linear = keras.Sequential(
+        [keras.Input((48, 48, 1)), layers.Conv2D(2, 3), layers.Conv2D(2, 3), layers.Softmax()]
+    )
+    assert len(missing_layers(linear)) == 4 and activation(linear.layers[-1]) == "softmax"
+
+
 def test_outputs_that_are_no_probabilities(faces, weights, tmp_path):
     found = whole(diagnosed(network(weights, activation="linear"), tmp_path / "m.keras", faces))
     assert codes(found) == ["no-softmax"] and "linear" in found["findings"][0]["text"]
@@ -234,6 +250,8 @@ def test_the_command_prints_a_page_or_json_and_its_code_says_how_it_is(
     assert code == 1 and not err and out.index("NaN") < out.index("parameters")
     code, out, _ = fer(capsys, wrong, "--data", data, "--json")
     assert code == 1 and whole(json.loads(out))["state"] == "findings"
+    code, out, _ = fer(capsys, fine, "--data", data, "--limit", 1000)
+    assert code == 1 and "more than the 1,000 allowed" in out
     assert not results.exists()
 
 

@@ -491,6 +491,8 @@ def test_a_game_is_part_of_the_diagnosis(network_of_the_games, tmp_path):
         found = diagnosis.diagnose(ours.path, ours.faces, 150_000, read)
         assert [each["code"] for each in found["findings"]] == codes and found["state"] == "findings"
         assert found["test"] == ours.facts["test"]
+        seen = found["cost"]["images_seen"] - ours.facts["cost"]["images_seen"]
+        assert seen == (len(ours.faces.test) if text == body else 0)
         keys = "file found order scale resize colour constant accuracy sentence"
         assert set(found["game"]) == set(keys.split()) and found["game"]["found"] == bool(text)
         assert (found["game"]["accuracy"] is not None) == (text == body)
