@@ -20,7 +20,7 @@ from fer_tools.progress import Progress
 
 LEAST_STEPS = 10  # an epoch of few images counts as so many: they are seen more often
 HEAD_EPOCHS, HEAD_RATE = 30, 1e-2  # of a new head on frozen features
-VALIDATED = 5  # times in a training
+VALIDATED = 5  # times in a training on all images; of one on fewer, the end alone counts
 STATISTICS = 512  # images from which the statistics of batch normalisation are taken
 LARGEST = 16 * MEGABYTE  # of what is kept of a training
 
@@ -177,8 +177,9 @@ class Trainer:
         self._decay.assign(condition.decay)
         rate = self.settings.learning_rate
         renew = self._statistics.renew
+        looks = 1 if condition.per_class else VALIDATED
         history = _fit(
-            self.model, (images, labels), self._validation, epochs, self.settings, seed, rate, renew
+            self.model, (images, labels), self._validation, epochs, self.settings, seed, rate, renew, looks
         )
         return Trained(self.model.get_weights(), history)
 
@@ -238,10 +239,12 @@ def _fit(
     seed: int,
     rate: float,
     renew: Callable[[], None],
+    looks: int = VALIDATED,
 ) -> list[dict[str, float]]:
     """Train a compiled model from its first step on; the learning rate falls along a cosine.
 
-    At the end the weights are their moving average, and statistics are renewed for these.
+    At the end, and whenever validation images are looked at, so many times, the weights are their moving
+    average, and statistics are renewed for these.
     """
     import keras
 
@@ -249,7 +252,7 @@ def _fit(
         variable.assign(np.zeros(variable.shape, variable.dtype))
     steps = math.ceil(len(train[0]) / settings.batch_size)
     total, history = epochs * steps, []
-    shown = {math.ceil(epochs * (i + 1) / VALIDATED) for i in range(VALIDATED)}
+    shown = {math.ceil(epochs * (i + 1) / looks) for i in range(looks)}
 
     class Schedule(keras.callbacks.Callback):
         done = 0
