@@ -47,7 +47,7 @@ class BatchNormStatistics:
             return layer(*arguments, **options)
 
         self.copy = keras.models.clone_model(model, call_function=call)
-        to_maps = keras.Model(self.copy.inputs, maps)
+        to_maps = keras.Model(self.copy.inputs, maps or self.copy.outputs)  # not every network normalises
 
         @tf.function(reduce_retracing=True)
         def moments(part: Any) -> list[tuple[Any, Any]]:
@@ -58,7 +58,7 @@ class BatchNormStatistics:
 
     def renew(self) -> None:
         """Set the statistics of every layer for the weights as they are now."""
-        if not len(self.images):
+        if not self.layers or not len(self.images):
             return
         self.copy.set_weights(self.model.get_weights())
         parts = [self.images[start : start + self.PART] for start in range(0, len(self.images), self.PART)]

@@ -72,7 +72,9 @@ def for_topic(network: Any, classes: int, strength: float = 0.0, dropout: float 
         done = layer(*arguments, **options)
         return augment(done) if isinstance(layer, keras.layers.Rescaling) else done
 
-    return keras.models.clone_model(network, call_function=call, clone_function=own)
+    # The layers of a Sequential are not called when it is cloned.
+    whole = keras.Model(network.inputs, head.output) if type(network) is keras.Sequential else network
+    return keras.models.clone_model(whole, call_function=call, clone_function=own)
 
 
 def take_over(network: Any, source: Any, count: int) -> None:

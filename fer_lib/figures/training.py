@@ -55,9 +55,8 @@ def so_far(rows: Sequence[Mapping[str, float]], epochs: int) -> style.Figure:
     for ax, kind in zip(axes[0], ("loss", "accuracy"), strict=True):
         ax.set(xlabel="epoch", title=kind, xlim=(0.5, epochs + 0.5))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        for name, colour in (("", style.TRAINING), ("val_", style.VALIDATION)):
-            label = "validation" if name else "training"
-            _curve(ax, np.array([row[name + kind] for row in rows]), label, colour)
+        for key, name, colour in (("", "training", style.TRAINING), ("val_", "validation", style.VALIDATION)):
+            _curve(ax, np.array([row[key + kind] for row in rows]), name, colour)
     axes[0, 0].legend(frameon=False)
     return figure
 

@@ -42,7 +42,7 @@ def action(options: Any) -> int:
         raise UsageError("--column: is one of a roster; give that with --roster")
     folder = Path(options.folder)
     chosen = rubric.read(options.rubric or rubric.DEFAULT)
-    class_list = roster.read(Path(options.roster), options.column) if options.roster else None
+    class_list = roster.read(Path(options.roster), column=options.column) if options.roster else None
     data = options.data or ("fer2013" if os.environ.get("FER2013_DIR") else "bundled")
     needs = work.settings(pipeline.absolute(data), chosen.parameters)
     name = classroom.plain(folder.resolve().name) or "class"

@@ -206,7 +206,7 @@ def _read_and_measure(
     def outputs(start: int, end: int, scale: str) -> np.ndarray:
         return answers(training.images[start:end], *SCALES[scale])
 
-    read = reading.read(outputs, training.labels, declared)
+    read = reading.tell(outputs, training.labels, declared)
     found["reading"] = _read(read, declared)
     found["findings"] += findings.of_reading(read)
     if read.order is None:

@@ -64,7 +64,7 @@ def draw(faces: FaceDataset, seed: int = 0) -> FaceDataset:
     return faces.take(np.stack(drawn, axis=1).ravel())
 
 
-def read(
+def tell(
     outputs: Callable[[int, int, str], np.ndarray], labels: np.ndarray, declared: str | None = None
 ) -> Reading:
     """Look at 60 faces, then at twice as many and so on to 960, until order and scale can be told.

@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from fer_lib import models, transfer
+from fer_lib.batch_norm import BatchNormStatistics
 from fer_lib.files import UsageError
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (4, 48, 48, 1)).astype(np.float32)
@@ -111,3 +112,22 @@ def test_a_network_that_nothing_can_be_taken_from_is_refused(build, said):
     with pytest.raises(UsageError) as caught:
         transfer.for_topic(build(), 2)
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_source_may_be_a_chain_without_batch_normalisation():
+    layers = [
+        keras.layers.Conv2D(4, 3, activation="relu", name="seen"),
+        keras.layers.MaxPooling2D(),
+        keras.layers.Conv2D(8, 3, activation="relu", name="deeper"),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(3, activation="softmax"),
+    ]
+    source = keras.Sequential([keras.Input((48, 48, 1)), *layers])
+    network = transfer.for_topic(source, 2)
+    transfer.take_over(network, source, 2)
+    images = np.random.default_rng(0).random((3, 48, 48, 1)).astype(np.float32)
+    expected = keras.Sequential(layers[:-1])(images)
+    before = network.get_weights()
+    BatchNormStatistics(network, images).renew()  # of nothing
+    assert all((a == b).all() for a, b in zip(before, network.get_weights(), strict=True))
+    np.testing.assert_allclose(transfer.features(network, images), expected, rtol=1e-6)

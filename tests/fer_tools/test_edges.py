@@ -129,7 +129,11 @@ def test_a_changed_notebook_makes_its_stage_stale(run, monkeypatch, tmp_path):
     code[-1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "42"}]
     write_json(path, notebook)
     assert reasons(run) == FRESH  # words, parameters and outputs are not the code
+    assert "check" in code[-1]["metadata"]["tags"]  # of an exercise, after the end of the stage
     code[-1]["source"] = "".join(code[-1]["source"]) + "\nprint(42)"
+    write_json(path, notebook)
+    assert reasons(run) == FRESH
+    code[2]["source"] = "".join(code[2]["source"]) + "\nprint(42)"
     write_json(path, notebook)
     assert reasons(run) == {"training": "its code has changed", "overfitting": None}
 

@@ -66,8 +66,9 @@ def test_no_function_is_defined_in_two_notebooks():
 
 # What gives test images together with their classes, if asked for the test part.
 READERS = {"load_test", "load_faces", "_groups", "read"}
-# Who may name them: the notebook that evaluates, and the module in which they are defined.
-LOAD = "fer_lib/data/load.py"
+# Who may name them: the notebook that evaluates, the module in which they are defined, and what tells of
+# somebody else's network, which no notebook names.
+LOAD, DIAGNOSIS = "fer_lib/data/load.py", "fer_tools/grading/diagnosis.py"
 
 
 def named(source):
@@ -94,7 +95,9 @@ def sources():
 
 def test_notebook_04_alone_names_a_reader_of_the_test_set():
     users = {name for name, source in sources().items() if READERS - {"read"} & set(named(source))}
-    assert users == {"evaluation", LOAD}
+    assert users == {"evaluation", LOAD, DIAGNOSIS}
+    for stage, path in NOTEBOOKS.items():
+        assert "grading" not in source_code.notebook_code(read(path)), stage
 
 
 def test_no_source_of_data_is_read_but_where_faces_are_loaded():

@@ -19,7 +19,7 @@ def answering(shares: np.ndarray, rng: np.random.Generator, order: tuple[int, ..
 
 
 def read(by_scale: dict[str, np.ndarray], declared: str | None = None) -> reading.Reading:
-    return reading.read(lambda start, end, scale: by_scale[scale][start:end], LABELS, declared)
+    return reading.tell(lambda start, end, scale: by_scale[scale][start:end], LABELS, declared)
 
 
 def alike(share: float) -> np.ndarray:

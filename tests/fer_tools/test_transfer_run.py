@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import networks
 import pandas as pd
 import pytest
 from made import make_dishes
@@ -19,6 +20,14 @@ from fer_tools.transfer import figures
 
 pytestmark = pytest.mark.slow
 FEW = ("--preset", "section8", "-p", "epochs=1", "-p", "repeats=1")
+SMALL = [  # of a network that is trained in no time, in two blocks
+    ("Rescaling", {"scale": 1 / 255, "offset": 0}),
+    ("Conv2D", {"filters": 4, "kernel_size": 3, "strides": 2, "activation": "relu"}),
+    ("MaxPooling2D", {"pool_size": 2}),
+    ("Conv2D", {"filters": 8, "kernel_size": 3, "activation": "relu"}),
+    networks.GLOBAL,
+    ("Dense", {"units": 3, "activation": "softmax"}),
+]
 
 
 @dataclass
@@ -37,7 +46,9 @@ def pair(tmp_path_factory) -> Iterator[Pair]:
     data = make_dishes(folder / "dishes", pizza=61, sushi=60)
     (data / "pizza" / "007.jpg").write_bytes(b"no picture")
     results = folder / "results"
-    process, killed = begun(results, "run", *FEW, "--data", data)
+    source = networks.held(folder / "small.keras", networks.chain(*SMALL))
+    few = (*FEW, "-p", f"source={source}")
+    process, killed = begun(results, "run", *few, "--data", data)
     try:
         wait_for(lambda: len(list((killed.path / "checkpoints").glob("[!.]*.npz"))) >= 3, process)
         pids = [*descendants(process.pid), process.pid]
@@ -51,7 +62,7 @@ def pair(tmp_path_factory) -> Iterator[Pair]:
     resumed = fer(results, "run", "--resume", killed.name)
     assert resumed.returncode == 0, resumed.stderr
     assert len(kept) >= 3
-    whole = fer(results, "run", *FEW, "--data", data, "--report")
+    whole = fer(results, "run", *few, "--data", data, "--report")
     assert whole.returncode == 0, whole.stderr
     assert "1 images that cannot be read are left out: pizza/007.jpg" in whole.stdout.splitlines()[0]
     said = resumed.stdout, whole.stdout
@@ -60,7 +71,7 @@ def pair(tmp_path_factory) -> Iterator[Pair]:
 
 def test_it_runs_what_it_needs_and_no_more(pair):
     assert pair.whole.stages == ["transfer"] == pair.whole.finished
-    assert "[1/1] 07_transfer" in pair.said[1] and pair.said[1].count("val_accuracy") > 8
+    assert "[1/1] 07_transfer" in pair.said[1] and pair.said[1].count("val_accuracy") > 6
     assert {key.split(".")[0] for key in pair.whole.metrics} == {"transfer"}
     assert pair.said[1].splitlines()[-1] == pair.whole.metrics["transfer.tuned.sentence"].removesuffix(".")
     assert "pizza/007.jpg" in pair.whole.metrics["transfer.remarks"]
@@ -83,7 +94,7 @@ def test_the_report_has_all_that_the_assignment_asks_for(pair):
     numbers = pair.whole.metrics
     for name in ("frozen_transfer", "frozen_random", "tuned_transfer", "tuned_random"):
         assert f"{numbers[f'transfer.{name}.accuracy']:.1%}" in page.replace("\N{NARROW NO-BREAK SPACE}", "")
-    for said in ("dense_topic", "conv_1", "McNemar", "frozen transfer", "trained from random"):
+    for said in ("dense_topic", "m3", "McNemar", "frozen transfer", "trained from random"):
         assert said in page
     assert (pair.whole.path / "report.pdf").stat().st_size > 10_000
     assert {edge.state for edge in check.edges(pair.whole)} == {"ok"}
