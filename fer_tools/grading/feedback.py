@@ -16,9 +16,10 @@ WAYS_OUT = {
     "ambiguous": "Hand in one model a section, or add a file `submission.json` that says which is which, for "
     "example `{example}`.",
     "missing": 'Hand in the file that `model.save("model.keras")` wrote, with the section in its name, for '
-    "example `section5.keras`.",
+    "example `{name}.keras`.",
     "look": "A person will look at it.",
 }
+GAME = "Hand in the one program with `_get_emotion`, as a plain .py file."
 # What means something in Markdown; what does not is left, to be read as it is.
 SPECIAL = re.compile(r"([\\`*\[\]|#~]|^[>+-]|(?<!\w)_|_(?!\w)|<(?=[a-zA-Z/!?])|&(?=[#\w]+;))")
 
@@ -49,7 +50,10 @@ def _of_section(section: SectionMarks, rubric: Rubric) -> Iterator[tuple[str, st
     if section.state in WAYS_OUT:
         example = ", ".join(f'"{s.id}": "{s.id}.keras"' for s in rubric.sections if s.file == "model")
         yield "text", f"Not decided yet: {section.why}."
-        yield "advice", WAYS_OUT[section.state].format(example=f"{{{example}}}")
+        name = "".join((section.section.named or (section.section.id,))[0].split())
+        game = section.section.file == "game" and section.state != "look"
+        way = GAME if game else WAYS_OUT[section.state].format(example=f"{{{example}}}", name=name)
+        yield "advice", way
     for mark in section.marks:
         yield "item", _of_item(mark)
     if diagnosis is None or diagnosis["state"] == "refused":
