@@ -3,9 +3,10 @@
 import json
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
-from fer_lib.files import printable
+from fer_lib.files import UsageError, printable
 
 
 def say(line: str) -> None:
@@ -16,6 +17,16 @@ def say(line: str) -> None:
 def complain(message: str) -> None:
     """Print to the standard error stream what went wrong, as a line of `fer`; see `say`."""
     print(printable(f"fer: {message}"), file=sys.stderr)
+
+
+def exit_code(work: Callable[[], object]) -> int:
+    """Do what a command line asks for, and return its exit code: 0, or 2 after one line on why not."""
+    try:
+        work()
+    except UsageError as error:
+        complain(str(error))
+        return 2
+    return 0
 
 
 def json_for_terminal(value: Any, encoding: str) -> str:

@@ -20,7 +20,7 @@ import nbformat
 
 from fer_lib.files import UsageError, sha256_of, sha256_of_file, write_text
 from fer_tools import checking, environment, notebooks, paths, pretrained
-from fer_tools.console import complain
+from fer_tools.console import exit_code
 from fer_tools.json_files import write_json
 from fer_tools.run import find, provenance, source_code
 from fer_tools.run.edges import stale_reason
@@ -282,13 +282,12 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if (given.action == "model") != bool(given.runs):
         parser.error("`model` needs at least one RUN, and nothing else takes one")
-    try:
+
+    def renew() -> None:
         paths.checkout(f"renew {given.action}")
         ACTIONS[given.action](*given.runs)
-    except UsageError as error:
-        complain(str(error))
-        return 2
-    return 0
+
+    return exit_code(renew)
 
 
 if __name__ == "__main__":

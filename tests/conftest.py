@@ -86,3 +86,14 @@ def fer2013() -> Path:
     )
     warnings.warn(message, stacklevel=2)
     pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def student_models() -> Path:
+    """Give the folder of model files as people saved them, or skip loudly."""
+    folder = ROOT.parent / "shared" / "data" / "student_models"
+    if folder.is_dir():
+        return folder
+    message = f"NOT TESTED on models of students: {folder} is not there"
+    warnings.warn(message, stacklevel=2)
+    pytest.skip(message)

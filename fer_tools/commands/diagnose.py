@@ -6,20 +6,18 @@ is executed. With --game, a game's _get_emotion is read, too, not run. Exit code
 findings, 2: the file was refused.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from fer_tools.console import complain, json_for_terminal, say
+from fer_tools.grading import faces
 
 
 def arguments(parser: Any) -> None:
     """Describe what it takes."""
     parser.add_argument("file", metavar="FILE", help="a .keras or .h5 file")
-    parser.add_argument(
-        "--data", metavar="PATH", help='"bundled", "fer2013" or a path; default: FER2013_DIR, else bundled'
-    )
+    faces.add_option(parser)
     parser.add_argument("--game", metavar="FILE.py", help="the game that uses it, with _get_emotion")
     parser.add_argument("--limit", type=int, metavar="N", help="of parameters; default: the assignment's")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -30,7 +28,7 @@ def action(options: Any) -> int:
     from fer_lib.models import PARAMETER_LIMIT
     from fer_tools.grading import diagnosis, player, terminal
 
-    data = options.data or ("fer2013" if os.environ.get("FER2013_DIR") else "bundled")
+    data = faces.chosen(options.data)
     limit = PARAMETER_LIMIT if options.limit is None else options.limit
     game = player.read(Path(options.game)) if options.game else None
     found = diagnosis.diagnose(Path(options.file), diagnosis.images(data), limit, game)

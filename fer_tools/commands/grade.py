@@ -7,12 +7,12 @@ column filled. What was done is not done again. Exit code 0: checks have decided
 something of it is for a person.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 from fer_lib.files import UsageError, columns
 from fer_tools.console import complain, say
+from fer_tools.grading import faces
 
 LONGEST = 60  # characters of a name or a reason on the terminal
 
@@ -20,9 +20,7 @@ LONGEST = 60  # characters of a name or a reason on the terminal
 def arguments(parser: Any) -> None:
     """Describe what it takes."""
     parser.add_argument("folder", metavar="FOLDER", help="in which a folder or zip a student lies")
-    parser.add_argument(
-        "--data", metavar="PATH", help='"bundled", "fer2013" or a path; default: FER2013_DIR, else bundled'
-    )
+    faces.add_option(parser)
     parser.add_argument("--rubric", metavar="FILE.yaml", help="default: that of the assignment")
     parser.add_argument("--roster", metavar="CANVAS.csv", help="an export of the gradebook, to be filled")
     parser.add_argument("--column", metavar="NAME", help="of the roster, if it has several assignments")
@@ -43,7 +41,7 @@ def action(options: Any) -> int:
     folder = Path(options.folder)
     chosen = rubric.read(options.rubric or rubric.DEFAULT)
     class_list = roster.read(Path(options.roster), column=options.column) if options.roster else None
-    data = options.data or ("fer2013" if os.environ.get("FER2013_DIR") else "bundled")
+    data = faces.chosen(options.data)
     needs = work.settings(pipeline.absolute(data), chosen.parameters)
     name = classroom.plain(folder.resolve().name) or "class"
     out = Path(options.out) if options.out else paths.results_folder() / f"{name}_grades"

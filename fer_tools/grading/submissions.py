@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fer_lib.archives import Zip
 from fer_lib.files import MEGABYTE, UsageError, kind_of, printable, read_regular, sha256_of
-from fer_tools.model_files.inspection import LARGEST_FILE
+from fer_tools.model_files.inspection import LARGEST_FILE, unpacked
 
 MODELS = (".keras", ".h5", ".hdf5")
 PAPERS = (".pdf", ".docx", ".odt", ".ipynb", ".md")  # which a person may want to read
@@ -322,8 +322,7 @@ class _Looking:
             raise Unreadable(f"it would be {size:,.0f} MB, more than the {most:,.0f} that it may have")
         self.spend(member.file_size)
         try:
-            with archive.open(member) as handle:
-                return handle.read(member.file_size)  # no more is unpacked; its checksum is compared
+            return unpacked(archive, member)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
             said = " ".join(str(error).split())[:100] or type(error).__name__
             raise Unreadable(f"damaged within its zip ({printable(said)})") from error

@@ -135,19 +135,18 @@ def _checked_archive(handle: BinaryIO) -> Contents:
         require(sorted(names) == sorted(MEMBERS), others)
         for member in archive.infolist():
             _check_member(member)
-        config = json.loads(_unpacked(archive, "config.json"))
-        metadata = json.loads(_unpacked(archive, "metadata.json"))
+        config = json.loads(unpacked(archive, archive.getinfo("config.json")))
+        metadata = json.loads(unpacked(archive, archive.getinfo("metadata.json")))
         version = metadata.get("keras_version") if isinstance(metadata, dict) else None
         version = _version(version)
         require(version is not None, "metadata.json names no version 2 or 3 of Keras")
         configuration.check(config, old=version[0] == "2")
-        values = _checked_arrays(io.BytesIO(_unpacked(archive, "model.weights.h5")))[1]
+        values = _checked_arrays(io.BytesIO(unpacked(archive, archive.getinfo("model.weights.h5"))))[1]
         return Contents(f"keras {version[0]} zip", config, values, version)
 
 
-def _unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
+def unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     """Return a member of an archive: no more is unpacked than it declares; its checksum is compared."""
-    member = archive.getinfo(name)
     with archive.open(member) as handle:  # ZipFile.read would unpack 2 GB of a member that declares less
         return handle.read(member.file_size)
 

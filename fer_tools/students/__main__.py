@@ -2,23 +2,17 @@
 
 import sys
 
-from fer_lib.files import UsageError
 from fer_tools import paths
-from fer_tools.console import complain, say
+from fer_tools.console import exit_code, say
 
 
-def main() -> int:
-    """Write both, and return the exit code: 0, or 2 where a notebook is not as it should be."""
+def write() -> None:
+    """Write both, and say where."""
     from fer_tools.students import release
 
-    try:
-        for path in release.write(paths.checkout("make student") / "dist"):
-            say(str(path))
-    except UsageError as error:
-        complain(str(error))
-        return 2
-    return 0
+    for path in release.write(paths.checkout("make student") / "dist"):
+        say(str(path))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(write))

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import warnings
 import zipfile
 from pathlib import Path
 
@@ -11,12 +10,11 @@ import numpy as np
 import pytest
 from diagnosed import COUNTS, diagnosed, network, templates
 
-from fer_tools import commands, paths
+from fer_tools import commands
 from fer_tools.grading import diagnosis, findings
 from fer_tools.grading.network import activation, missing_layers
 
 metrics = pytest.importorskip("sklearn.metrics")
-STUDENTS = paths.ROOT.parent / "shared" / "data" / "student_models"
 CLASSES = ["neutral", "happy", "surprise"]
 KEYS = {
     "": "format state reason file container data parameters limit layers input output reading test game "
@@ -279,16 +277,12 @@ KNOWN = {"model_04": 76.5, "model_09": 60.5}
 
 @pytest.fixture(scope="module")
 def photographs(fer2013) -> diagnosis.Images:
-    if not STUDENTS.is_dir():
-        message = f"NOT TESTED on files as people saved them: {STUDENTS} is not there"
-        warnings.warn(message, stacklevel=2)
-        pytest.skip(message)
     return diagnosis.images(str(fer2013))
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_real_files(photographs, name):
-    found = whole(diagnosis.diagnose(STUDENTS / f"{name}.keras", photographs, 150_000))
+def test_real_files(student_models, photographs, name):
+    found = whole(diagnosis.diagnose(student_models / f"{name}.keras", photographs, 150_000))
     assert found["reading"]["order"] == ["happy", "neutral", "surprise"]
     assert found["test"]["images"] == 1917
     assert abs(100 * found["test"]["accuracy"] - KNOWN[name]) < 0.1
@@ -296,6 +290,6 @@ def test_real_files(photographs, name):
 
 
 @pytest.mark.slow
-def test_a_real_file_of_which_the_order_cannot_be_told(photographs):
-    found = whole(diagnosis.diagnose(STUDENTS / "model_06.keras", photographs, 150_000))
+def test_a_real_file_of_which_the_order_cannot_be_told(student_models, photographs):
+    found = whole(diagnosis.diagnose(student_models / "model_06.keras", photographs, 150_000))
     assert "order-unknown" in codes(found) and found["test"] is None and found["reading"]["p_value"] > 0.1

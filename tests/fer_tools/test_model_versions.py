@@ -5,7 +5,6 @@ What Keras 2 answers comes from Keras 2; see `helpers/keras2.py`.
 
 import json
 import re
-import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +15,8 @@ import numpy as np
 import pytest
 
 from fer_lib.files import UsageError
-from fer_tools import paths
 from fer_tools.model_files import loading, pixels
 
-STUDENTS = paths.ROOT.parent / "shared" / "data" / "student_models"
 SAYS = json.loads(keras2.SAYS.read_text(encoding="utf-8"))
 ARCHIVE = keras2.NESTED["keras"]
 # What its README says of each: container, version, parameters, input; of the seventh, it does not know.
@@ -54,17 +51,13 @@ def refusal(path: Path) -> str:
     return said.removeprefix(f"{path}: not a model that can be opened safely ")
 
 
-def test_every_model_of_students_is_opened_and_answers_as_in_its_keras():
+def test_every_model_of_students_is_opened_and_answers_as_in_its_keras(student_models):
     import keras
 
-    if not STUDENTS.is_dir():
-        message = f"NOT TESTED on models of students: {STUDENTS} is not there"
-        warnings.warn(message, stacklevel=1)
-        pytest.skip(message)
-    assert sorted(KNOWN) == sorted(path.stem for path in STUDENTS.glob("*.keras"))
+    assert sorted(KNOWN) == sorted(path.stem for path in student_models.glob("*.keras"))
     windows = set()
     for name, known in KNOWN.items():
-        path = STUDENTS / f"{name}.keras"
+        path = student_models / f"{name}.keras"
         opened = loading.opened(path)
         model = opened.model
         assert (opened.container, opened.keras, model.count_params(), model.input_shape[1:]) == known
