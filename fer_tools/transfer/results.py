@@ -13,6 +13,7 @@ from fer_lib.data.faces import FaceDataset
 from fer_lib.statistics import normal_quantile, wilson_interval
 from fer_tools.checks.mcnemar import McNemar, mcnemar
 from fer_tools.transfer.training import Condition, Trained, Trainer
+from fer_tools.transfer.workers import Workers
 
 DECAYS = (1.0, 0.5)  # tried on the validation images
 SIZES = (25, 100, 400)  # images of each class, beside all
@@ -84,9 +85,9 @@ class Plan:
         return list(dict.fromkeys(condition for group in groups for condition in group))
 
 
-def choose_decay(trainer: Trainer, blocks: int) -> dict[float, float]:
+def choose_decay(workers: Workers, blocks: int) -> dict[float, float]:
     """Return the validation accuracy with each decay of the rate towards the first block; one seed."""
-    trained = trainer.all([Condition(blocks, decay=decay) for decay in DECAYS])
+    trained = workers.all([Condition(blocks, decay=decay) for decay in DECAYS])
     return {condition.decay: each.val_accuracy for condition, each in trained.items()}
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,8 @@ from fer_lib.data.faces import FaceDataset
 from fer_lib.data.picture import network_input
 from fer_lib.evaluation import predict
 from fer_lib.files import MEGABYTE, UsageError, atomic_path
-from fer_tools.progress import Progress
 
-LEAST_STEPS = 10  # an epoch of few images counts as so many: they are seen more often
+LEAST_STEPS = 5  # an epoch of few images counts as so many: they are seen more often
 HEAD_EPOCHS, HEAD_RATE = 30, 1e-2  # of a new head on frozen features
 VALIDATED = 5  # times in a training on all images; of one on fewer, the end alone counts
 STATISTICS = 512  # images from which the statistics of batch normalisation are taken
@@ -79,9 +78,14 @@ class Trainer:
     train, validation : FaceDataset
     settings : fer_tools.parameters.Transfer
     epochs : int
-        On all images; on fewer than ten batches there are more, so that as many steps are taken.
+        On all images; on fewer than five batches there are more, so that as many steps are taken.
     folder : Path
         Where finished trainings are kept, from which an interrupted stage goes on.
+
+    Attributes
+    ----------
+    made_of : tuple
+        What it was made of, beside the source.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class Trainer:
         import keras
 
         self.source, self.settings, self.epochs, self.folder = source, settings, epochs, folder
+        self.made_of = train, validation, settings, epochs, folder
         self.size = source.input_shape[1]
         training.seed_everything(settings.seed)
         self.model = self._fresh(settings.seed)
@@ -138,26 +143,19 @@ class Trainer:
 
         self.model.optimizer.update_step = slower
 
+    def path(self, condition: Condition) -> Path:
+        """Return where a finished training is kept."""
+        return self.folder / f"{condition.key}.npz"
+
     def finished(self, condition: Condition) -> Trained:
         """Train, unless that was done before an interruption; keep what came out."""
-        path = self.folder / f"{condition.key}.npz"
+        path = self.path(condition)
         if path.exists():
             return _kept(path)
         trained = self._train(condition)
         with atomic_path(path) as temporary:
             arrays = {f"w{i}": weight for i, weight in enumerate(trained.weights)}
             np.savez(temporary, history=np.array(json.dumps(trained.history)), **arrays)
-        return trained
-
-    def all(self, conditions: Sequence[Condition]) -> dict[Condition, Trained]:
-        """Return what each training left; show how far it is."""
-        trained = {}
-        with Progress(len(conditions)) as progress:
-            for condition in conditions:
-                trained[condition] = self.finished(condition)
-                progress.step()
-                said = f"{condition.key}  val_accuracy {trained[condition].val_accuracy:.3f}"
-                progress.show(f"training {progress.done}/{progress.total}  {said}{progress.left}")
         return trained
 
     def _train(self, condition: Condition) -> Trained:

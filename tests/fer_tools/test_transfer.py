@@ -1,12 +1,16 @@
 """Section 8: trainings from what faces taught and from nothing, and what is made of their answers."""
 
 import math
+import multiprocessing
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
+import networks
 import numpy as np
 import pandas as pd
 import pytest
+from dask.system import CPU_COUNT
 from made import draw_face
 
 from fer_lib import training, transfer
@@ -17,6 +21,7 @@ from fer_tools.model_files import loading
 from fer_tools.transfer import results, sources
 from fer_tools.transfer.results import FOUR, PAIRS, Outcome, Plan
 from fer_tools.transfer.training import Condition, Trained, Trainer
+from fer_tools.transfer.workers import Workers
 
 CLASSES = ("cat", "dog")
 PLAN = Plan(blocks=4, decay=0.5, repeats=3, smallest=200)
@@ -28,10 +33,11 @@ def pets(each: int, start: int = 0) -> FaceDataset:
     return FaceDataset(images, labels, CLASSES, np.arange(2 * each).astype(str))
 
 
-def trainer(folder: Path, **values) -> Trainer:
+def trainer(folder: Path, small: bool = False, **values) -> Trainer:
     folder.mkdir(exist_ok=True)
     settings = checking.build("transfer", {"batch_size": 16, **values})
-    network = loading.load(sources.path("optimized_model"))
+    path = networks.held(folder.with_suffix(".keras"), networks.chain(*networks.SMALL)) if small else None
+    network = loading.load(path or sources.path("optimized_model"))
     return Trainer(network, pets(24), pets(8, 100), settings, 2, folder)
 
 
@@ -40,7 +46,7 @@ def trained(tmp_path_factory):
     """One trainer, and what four conditions left, trained one after the other."""
     made = trainer(tmp_path_factory.mktemp("trained"))
     conditions = [Condition(4, True), Condition(0, True), Condition(4, decay=0.5), Condition(0, per_class=9)]
-    return made, made.all(conditions)
+    return made, {condition: made.finished(condition) for condition in conditions}
 
 
 def same(a: Trained, b: Trained) -> bool:
@@ -55,6 +61,42 @@ def test_what_was_trained_before_changes_nothing(trained, tmp_path):
         assert same(other.finished(condition), trained[1][condition]), condition.key
         file = f"{condition.key}.npz"
         assert (other.folder / file).read_bytes() == (trained[0].folder / file).read_bytes()
+
+
+def test_worker_processes_train_the_same_and_end(tmp_path):
+    few = [Condition(2, True), Condition(0), Condition(1, decay=0.5, per_class=9, repeat=1)]
+    workers = Workers(ours := trainer(tmp_path / "workers", small=True))
+    assert not multiprocessing.active_children()
+    found = workers.all(few)
+    assert list(found) == few and len(multiprocessing.active_children()) == min(len(few), CPU_COUNT)
+    theirs = trainer(tmp_path / "here", small=True)
+    for condition, each in found.items():  # with one thread, which takes sums in another order
+        both = each.weights, theirs.finished(condition).weights
+        x, y = (np.concatenate([weights.ravel() for weights in arrays]) for arrays in both)
+        assert np.allclose(x, y, atol=1e-3), condition.key
+    workers.close()
+    assert not multiprocessing.active_children()
+    assert sorted(path.name for path in ours.folder.iterdir()) == sorted(f"{c.key}.npz" for c in few)
+    before = [path.read_bytes() for path in sorted(ours.folder.iterdir())]
+    assert all(same(each, found[c]) for c, each in workers.all(few).items())  # none begins
+    assert not multiprocessing.active_children()
+    ours.path(few[1]).unlink()
+    workers.all(few)  # by the other process, perhaps, and with nothing before it
+    workers.close()
+    assert [path.read_bytes() for path in sorted(ours.folder.iterdir())] == before
+
+
+def test_a_worker_that_fails_or_ends_leaves_one_line_and_no_process(tmp_path):
+    made = trainer(tmp_path / "steep", small=True)
+    made.settings.__dict__["learning_rate"] = math.nan  # no setting of a user can be
+    workers = Workers(made)
+    with pytest.raises(UsageError, match="the loss is no number"):
+        workers.all([Condition(0), Condition(0, repeat=1)])
+    assert not multiprocessing.active_children()
+    threading.Timer(1, lambda: [each.kill() for each in multiprocessing.active_children()]).start()
+    with pytest.raises(UsageError, match="a process that trains ended"):
+        workers.all([Condition(0)])
+    assert not multiprocessing.active_children()
 
 
 def test_what_is_finished_is_not_trained_again(trained, monkeypatch):
@@ -76,7 +118,7 @@ def test_frozen_layers_are_those_of_the_face_network(trained):
             ours, theirs = (m.get_layer(name).get_weights() for m in (made.model, made.source))
             assert all((x == y).all() for x, y in zip(ours, theirs, strict=True)) == unchanged, name
     assert frozen.weights[-1].shape == (2,) and (frozen.weights[-2] != 0).any()
-    assert len(random.history) == 30 and len(tuned.history) == 7  # 20 steps at least, 3 an epoch
+    assert len(random.history) == 30 and len(tuned.history) == 4  # 10 steps at least, 3 an epoch
 
 
 def test_the_head_says_of_images_what_it_said_of_their_features(trained):

@@ -20,14 +20,6 @@ from fer_tools.transfer import figures
 
 pytestmark = pytest.mark.slow
 FEW = ("--preset", "section8", "-p", "epochs=1", "-p", "repeats=1")
-SMALL = [  # of a network that is trained in no time, in two blocks
-    ("Rescaling", {"scale": 1 / 255, "offset": 0}),
-    ("Conv2D", {"filters": 4, "kernel_size": 3, "strides": 2, "activation": "relu"}),
-    ("MaxPooling2D", {"pool_size": 2}),
-    ("Conv2D", {"filters": 8, "kernel_size": 3, "activation": "relu"}),
-    networks.GLOBAL,
-    ("Dense", {"units": 3, "activation": "softmax"}),
-]
 
 
 @dataclass
@@ -46,7 +38,7 @@ def pair(tmp_path_factory) -> Iterator[Pair]:
     data = make_dishes(folder / "dishes", pizza=61, sushi=60)
     (data / "pizza" / "007.jpg").write_bytes(b"no picture")
     results = folder / "results"
-    source = networks.held(folder / "small.keras", networks.chain(*SMALL))
+    source = networks.held(folder / "small.keras", networks.chain(*networks.SMALL))
     few = (*FEW, "-p", f"source={source}")
     process, killed = begun(results, "run", *few, "--data", data)
     try:

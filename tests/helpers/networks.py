@@ -12,6 +12,14 @@ import numpy as np
 OURS = {"LocalContrast": "fer_lib.layers", "OrientedEdges": "fer_lib.layers"}
 SOFTMAX = ("Dense", {"units": 3, "activation": "softmax"})
 GLOBAL = ("GlobalAveragePooling2D", {})
+SMALL = [  # of a network that is trained in no time, in two blocks
+    ("Rescaling", {"scale": 1 / 255, "offset": 0}),
+    ("Conv2D", {"filters": 4, "kernel_size": 3, "strides": 2, "activation": "relu"}),
+    ("MaxPooling2D", {"pool_size": 2}),
+    ("Conv2D", {"filters": 8, "kernel_size": 3, "activation": "relu"}),
+    GLOBAL,
+    ("Dense", {"units": 3, "activation": "softmax"}),
+]
 
 
 def layer(kind: str, name: str, **own: Any) -> dict[str, Any]:
