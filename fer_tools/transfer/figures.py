@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fer_lib import attention
 from fer_lib.data.faces import FaceDataset
-from fer_lib.figures import style
+from fer_lib.data.picture import network_input
+from fer_lib.figures import evaluation, style
+from fer_lib.files import UsageError
 from fer_tools.transfer.results import FOUR, PAIRS
+from fer_tools.transfer.training import Trained, Trainer
 
 COLOURS = {"frozen_transfer": "#D98C00", "frozen_random": style.FAINT}
 COLOURS |= {"tuned_transfer": style.VALIDATION, "tuned_random": style.TRAINING}
@@ -23,6 +27,21 @@ def examples(faces: FaceDataset, columns: int = 12) -> style.Figure:
         style.show(ax, style.montage(images, columns))
         ax.set_ylabel(faces.classes[label], fontsize=8)
     return figure
+
+
+def looks(trainer: Trainer, trained: Trained, faces: FaceDataset, seed: int) -> style.Figure:
+    """Draw where a trained network looks: Grad-CAM of images drawn by the seed, right and wrong ones.
+
+    Of a network without feature maps the images are drawn alone.
+    """
+    order = np.random.default_rng(seed).permutation(len(faces))[:100]
+    images, labels = faces.images[order], faces.labels[order]
+    probabilities = trainer.probabilities(trained, images)
+    try:
+        maps = attention.grad_cam(trainer.model, network_input(images, trainer.size))
+    except UsageError:
+        maps = np.full((len(images), 1, 1), np.nan)
+    return evaluation.attention(images, maps, labels, probabilities, faces.classes)
 
 
 @style.styled

@@ -3,6 +3,7 @@
 import math
 import multiprocessing
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from fer_lib.data.faces import FaceDataset
 from fer_lib.files import UsageError
 from fer_tools import checking
 from fer_tools.model_files import loading
-from fer_tools.transfer import results, sources
+from fer_tools.transfer import figures, results, sources
 from fer_tools.transfer.results import FOUR, PAIRS, Outcome, Plan
 from fer_tools.transfer.training import Condition, Trained, Trainer
 from fer_tools.transfer.workers import Workers
@@ -33,10 +34,11 @@ def pets(each: int, start: int = 0) -> FaceDataset:
     return FaceDataset(images, labels, CLASSES, np.arange(2 * each).astype(str))
 
 
-def trainer(folder: Path, small: bool = False, **values) -> Trainer:
+def trainer(folder: Path, layers: Sequence[tuple[str, dict]] = (), **values) -> Trainer:
+    """Make one for the shipped network, or a chain of layers."""
     folder.mkdir(exist_ok=True)
     settings = checking.build("transfer", {"batch_size": 16, **values})
-    path = networks.held(folder.with_suffix(".keras"), networks.chain(*networks.SMALL)) if small else None
+    path = networks.held(folder.with_suffix(".keras"), networks.chain(*layers)) if layers else None
     network = loading.load(path or sources.path("optimized_model"))
     return Trainer(network, pets(24), pets(8, 100), settings, 2, folder)
 
@@ -65,11 +67,11 @@ def test_what_was_trained_before_changes_nothing(trained, tmp_path):
 
 def test_worker_processes_train_the_same_and_end(tmp_path):
     few = [Condition(2, True), Condition(0), Condition(1, decay=0.5, per_class=9, repeat=1)]
-    workers = Workers(ours := trainer(tmp_path / "workers", small=True))
+    workers = Workers(ours := trainer(tmp_path / "workers", networks.SMALL))
     assert not multiprocessing.active_children()
     found = workers.all(few)
     assert list(found) == few and len(multiprocessing.active_children()) == min(len(few), CPU_COUNT)
-    theirs = trainer(tmp_path / "here", small=True)
+    theirs = trainer(tmp_path / "here", networks.SMALL)
     for condition, each in found.items():  # with one thread, which takes sums in another order
         both = each.weights, theirs.finished(condition).weights
         x, y = (np.concatenate([weights.ravel() for weights in arrays]) for arrays in both)
@@ -87,7 +89,7 @@ def test_worker_processes_train_the_same_and_end(tmp_path):
 
 
 def test_a_worker_that_fails_or_ends_leaves_one_line_and_no_process(tmp_path):
-    made = trainer(tmp_path / "steep", small=True)
+    made = trainer(tmp_path / "steep", networks.SMALL)
     made.settings.__dict__["learning_rate"] = math.nan  # no setting of a user can be
     workers = Workers(made)
     with pytest.raises(UsageError, match="the loss is no number"):
@@ -97,6 +99,22 @@ def test_a_worker_that_fails_or_ends_leaves_one_line_and_no_process(tmp_path):
     with pytest.raises(UsageError, match="a process that trains ended"):
         workers.all([Condition(0)])
     assert not multiprocessing.active_children()
+
+
+def test_where_it_looks_is_that_of_the_network_trained(tmp_path):
+    faces = pets(4)
+    for name, layers, brightest in (
+        ("maps", networks.SMALL, 1.0),
+        ("none", [("Flatten", {}), ("Dense", {"units": 4}), networks.SMALL[-1]], math.nan),
+    ):
+        made = trainer(tmp_path / name, layers)
+        left = Trained(made.model.get_weights(), [])
+        made.model.set_weights([0 * weight for weight in left.weights])
+        drawn = figures.looks(made, left, faces, seed=1)
+        said = [ax.get_xlabel() or "".join(t.get_text() for t in ax.texts) for ax in drawn.axes]
+        assert sum("→" in text for text in said) == len(faces), said
+        maps = [image.get_array() for ax in drawn.axes for image in ax.images[1:]]
+        assert np.nanmax(np.stack([m.filled(np.nan) for m in maps])) == pytest.approx(brightest, nan_ok=True)
 
 
 def test_what_is_finished_is_not_trained_again(trained, monkeypatch):
