@@ -74,6 +74,7 @@ class Training(Exploration):
     batch_norm_momentum: float = _number(0.9, 0, 0.9999, "of the moving mean and variance")
     recalibration_images: int = _number(512, 0, 10**6, "for batch normalisation after an epoch; 0: none")
     weight_average: float = _number(0.99, 0, 0.99999, "momentum of the mean of the weights; 0: none")
+    teacher: str = _one_of("", "shipped")  # whose soft labels it learns; empty: labels alone
 
     @property
     def label(self) -> str:

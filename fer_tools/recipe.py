@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = {"samples": "images drawn", "images": "training images"}  # other names in the table than in metrics
-ELSEWHERE = {"data", "test_data", "model", "train_samples", "duplicates"}  # the report says them in its text
+# The report says them in its text, and `teacher` as targets.
+ELSEWHERE = {"data", "test_data", "model", "train_samples", "duplicates", "teacher"}
 
 
-def setup(settings: Any, images: int, validation_images: int) -> dict[str, Any]:
+def setup(settings: Any, images: int, validation_images: int, targets: str = "labels") -> dict[str, Any]:
     """Return what the training consists of, as the metrics `training.*`.
 
     Parameters
@@ -21,6 +22,8 @@ def setup(settings: Any, images: int, validation_images: int) -> dict[str, Any]:
         Of `fer_tools.parameters`.
     images, validation_images : int
         How many there are of each.
+    targets : str
+        What the network is to say of the training images; see `teachers.targets`.
     """
     return {
         "optimizer": "AdamW" if settings.weight_decay else "Adam",
@@ -33,6 +36,7 @@ def setup(settings: Any, images: int, validation_images: int) -> dict[str, Any]:
         "images": images,
         "validation_images": validation_images,
         "validation_share": settings.validation_share,
+        "targets": targets,
     }
 
 

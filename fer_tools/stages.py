@@ -69,9 +69,21 @@ def _topics() -> Any:
     return topics
 
 
+def _teachers() -> Any:
+    from fer_tools import teachers  # slow: numpy
+
+    return teachers
+
+
 STAGES = {
     "exploration": Stage("01_exploration", parameters.Exploration, ("data.",)),
-    "training": Stage("02_training", parameters.Training, ("model.", "training."), resumes=True),
+    "training": Stage(
+        "02_training",
+        parameters.Training,
+        ("model.", "training."),
+        resumes=True,
+        files=lambda chosen: _teachers().files(chosen.teacher),
+    ),
     "overfitting": Stage(
         "03_overfitting", parameters.Overfitting, ("overfitting.",), ("training",), reads_data=False
     ),

@@ -173,7 +173,7 @@ def write(photographs: str, folder: Path, path: str) -> None:
     print(json.dumps(figures, indent=1))
     _, first = np.unique(keys, return_index=True)
     with atomic_path(path) as temporary:
-        np.savez_compressed(
+        np.savez(
             temporary,
             keys=keys[first],
             probabilities=out[first].astype(np.float16),

@@ -189,6 +189,7 @@ def training_metrics(run: Finished) -> dict[str, Any]:
         "images": train,
         "validation_images": validation,
         "validation_share": 0.2,
+        "targets": "labels",
         # Of the training images, with dropout and augmentation on, only the history tells.
         "final_loss": run.history["loss"].iloc[-1],
         "final_accuracy": run.history["accuracy"].iloc[-1],

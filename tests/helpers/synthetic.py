@@ -83,6 +83,7 @@ def synthetic_metrics() -> dict:
         "training.batch_size": 128,
         "training.steps_per_epoch": 32,
         "training.validation_share": 0.2,
+        "training.targets": "labels",
         "training.final_loss": 0.5123,
         "training.final_accuracy": 0.7911,
         "training.final_val_loss": 0.6034,
