@@ -3,6 +3,7 @@
 import math
 import multiprocessing
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -95,7 +96,13 @@ def test_a_worker_that_fails_or_ends_leaves_one_line_and_no_process(tmp_path):
     with pytest.raises(UsageError, match="the loss is no number"):
         workers.all([Condition(0), Condition(0, repeat=1)])
     assert not multiprocessing.active_children()
-    threading.Timer(1, lambda: [each.kill() for each in multiprocessing.active_children()]).start()
+
+    def kill() -> None:
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.01)
+        children[0].kill()
+
+    threading.Thread(target=kill, daemon=True).start()
     with pytest.raises(UsageError, match="a process that trains ended"):
         workers.all([Condition(0)])
     assert not multiprocessing.active_children()
