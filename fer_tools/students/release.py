@@ -54,8 +54,15 @@ def for_nbgrader(source: Any) -> tuple[Any, list[exercises.Exercise]]:
     return notebook, found
 
 
-def for_students(source: Any) -> Any:
+def for_students(source: Any, outputs: bool = False) -> Any:
     """Return a notebook without solutions, hidden tests and outputs, as `nbgrader generate_assignment` does.
+
+    Parameters
+    ----------
+    source : of nbformat
+        It stays what it is.
+    outputs : bool
+        Whether to keep the outputs of cells that are no exercises and no checks.
 
     Raises
     ------
@@ -71,9 +78,14 @@ def for_students(source: Any) -> Any:
         elif CHECK in tags(cell):
             cell.source = exercises.without(cell.source, HIDDEN)
         exercises.lock(cell)
+    kept = zip(notebook.cells, source.cells, strict=True) if outputs else ()
+    for cell, whole in kept:
+        if cell.cell_type == "code" and not {EXERCISE, CHECK} & {*tags(cell)}:
+            cell.outputs, cell.execution_count = whole.outputs, whole.execution_count
+    told = [json.dumps(cell) for cell in notebook.cells]
     for name, line in ((name, line.strip()) for name, lines in solved.items() for line in lines):
-        for number, cell in enumerate(notebook.cells, 1):
-            if len(line) >= TELLING and json.dumps(line)[1:-1] in json.dumps(cell):
+        for number, text in enumerate(told, 1):
+            if len(line) >= TELLING and json.dumps(line)[1:-1] in text:
                 raise UsageError(f"cell {number} holds a line of the solution of {name!r}: {line}; reword it")
     return notebook
 
@@ -100,7 +112,7 @@ def write(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as made:
         student, teacher = Path(made, "student"), Path(made, "nbgrader")
-        for name, source in _sources():
+        for name, source in sources():
             try:
                 _write_notebook(student / "notebooks" / name, for_students(source))
                 _write_notebook(teacher / "source" / ASSIGNMENT / name, for_nbgrader(source)[0])
@@ -116,7 +128,8 @@ def write(folder: Path) -> list[Path]:
     return [folder / "student", folder / "nbgrader"]
 
 
-def _sources() -> Iterator[tuple[str, Any]]:
+def sources() -> Iterator[tuple[str, Any]]:
+    """Yield the notebooks with solutions, of nbformat, by the names of their files."""
     for stage, kind in STAGES.items():
         content = json.dumps(notebooks.of_stage(stage))
         yield kind.path.name, nbformat.reads(content, as_version=4)
