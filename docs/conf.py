@@ -1,5 +1,7 @@
 """What Sphinx makes of the site: `make site` copies this beside the pages that it gathers."""
 
+from typing import Any
+
 from fer_lib.files import ROOT
 
 project, author, copyright = "FER Lab", "", ""
@@ -22,7 +24,10 @@ myst_heading_anchors = 3
 # Types of parameters are sentences: as references they would lead to whatever has that name.
 napoleon_use_param = napoleon_use_rtype = False
 napoleon_use_ivar = True
-suppress_warnings = ["autoapi.python_import_resolution", "ref.python"]  # constants without docstrings; namesakes
+suppress_warnings = [
+    "autoapi.python_import_resolution",
+    "ref.python",
+]  # constants without docstrings; namesakes
 
 # The code is read, not imported.
 autoapi_dirs = [str(ROOT / name) for name in ("fer_lib", "fer_tools")]
@@ -31,3 +36,14 @@ autoapi_add_toctree_entry = False
 autoapi_options = ["members"]
 autoapi_own_page_level = "module"
 autoapi_python_class_content = "class"
+
+
+def setup(app: Any) -> None:
+    """Register with Sphinx what is set page by page."""
+    app.connect("html-page-context", fold, priority=100)  # before the theme
+
+
+def fold(app: Any, name: str, template: str, context: dict[str, Any], page: Any) -> None:
+    """Let the contents beside a page unfold its own branch alone: two hundred modules weigh on every page."""
+    whole = context["toctree"]
+    context["toctree"] = lambda **options: whole(**options | {"collapse": True})

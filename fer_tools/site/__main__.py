@@ -3,7 +3,7 @@
 import os
 import sys
 
-from fer_tools import environment, paths
+from fer_tools import paths
 from fer_tools.console import exit_code, say
 
 
@@ -17,8 +17,7 @@ def write() -> None:
     run = report.chosen(os.environ.get("REPORT") or None, REQUIRED)
     if not run.excerpt:
         report.build_report(run)
-    with environment.of_commands():
-        build.write(folder, run)
+    build.write(folder, run)
     say(f"site    {folder / 'index.html'}")
 
 

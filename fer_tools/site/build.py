@@ -73,7 +73,9 @@ def _report(run: Run, folder: Path) -> str:
     wrong = [edge.reason for edge in edges(run) if edge.state not in ("ok", "left out")]
     there = [kind for kind in FORMATS if (run.path / f"report.{kind}").is_file()]
     if wrong or not there:
-        raise UsageError(f"{run.path}: {(wrong or ['no report'])[0]}; `fer report`, or name another run, REPORT=...")
+        raise UsageError(
+            f"{run.path}: {(wrong or ['no report'])[0]}; `fer report`, or name another run, REPORT=..."
+        )
     for kind in there:
         _copy(run.path / f"report.{kind}", folder / f"report.{kind}")
     items = "\n".join(f'<li><a href="report/report.{kind}">{KINDS[kind]}</a></li>' for kind in there)

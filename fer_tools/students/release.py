@@ -27,6 +27,7 @@ TAKEN = (
     *("fer_lib", "fer_tools", "game", "report", "data/README.md", "data/bundled", "data/digits"),
     *("notebooks/05_optimisation.yaml", "results/README.md", "results/section6_study"),
 )
+LEFT = "fer_tools/site"  # of these: its pages stay here
 GUIDE = "docs/student.md"  # becomes their README.md
 ENDS = "# -- for work on the repository itself"  # the Makefile's line above which targets are students'
 LARGEST = 64 * MEGABYTE
@@ -148,6 +149,8 @@ def _taken(root: Path) -> Iterator[Path]:
             continue
         for inner in sorted(path.rglob("*")):
             parts = inner.relative_to(path).parts
+            if inner.is_relative_to(root / LEFT):
+                continue
             if not inner.is_dir() and "__pycache__" not in parts and not any(p[0] == "." for p in parts):
                 yield inner
 
