@@ -7,9 +7,10 @@ from fer_lib.files import ROOT
 project, author, copyright = "FER Lab", "", ""
 extensions = ["myst_nb", "autoapi.extension", "sphinx.ext.napoleon", "sphinx.ext.githubpages"]
 extensions += ["fer_tools.site.mathml"]
-html_theme, html_title, html_static_path, html_css_files = "furo", "FER Lab", ["."], ["site.css"]
+html_theme, html_title, html_static_path, html_css_files = "furo", "FER Lab", ["static"], ["site.css"]
 html_extra_path = ["../extra"]
 html_show_copyright = html_show_sphinx = html_copy_source = html_show_sourcelink = False
+html_use_index = html_domain_indices = False
 html_math_renderer = "mathml"
 default_role = "py:obj"  # `module.name` in a docstring leads there
 
@@ -24,10 +25,8 @@ myst_heading_anchors = 3
 # Types of parameters are sentences: as references they would lead to whatever has that name.
 napoleon_use_param = napoleon_use_rtype = False
 napoleon_use_ivar = True
-suppress_warnings = [
-    "autoapi.python_import_resolution",
-    "ref.python",
-]  # constants without docstrings; namesakes
+# Constants have no docstrings, and some names are those of two things.
+suppress_warnings = ["autoapi.python_import_resolution", "ref.python"]
 
 # The code is read, not imported.
 autoapi_dirs = [str(ROOT / name) for name in ("fer_lib", "fer_tools")]

@@ -1,4 +1,4 @@
-"""`python -m fer_tools.site` writes dist/site, with the report of the run that REPORT names, or of the newest."""
+"""`python -m fer_tools.site` writes dist/site, with the report of the run REPORT, or of the newest."""
 
 import os
 import sys

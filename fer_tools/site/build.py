@@ -20,7 +20,7 @@ from fer_tools.students import release
 LARGEST = 64 * MEGABYTE  # of a file
 # Pages of the checkout, and the picture in one of them: they lie in the site as in the student's folder.
 PAGES = {
-    **{f"docs/{name}": name for name in ("conf.py", "index.md", "game.md", "site.css")},
+    **{f"docs/{name}": name for name in ("conf.py", "index.md", "game.md", "static/site.css")},
     **{f"docs/{name}": name for name in ("student.md", "promises.md")},
     **{name: name for name in ("data/README.md", "data/bundled/contact_sheet.png")},
 }
@@ -73,9 +73,8 @@ def _report(run: Run, folder: Path) -> str:
     wrong = [edge.reason for edge in edges(run) if edge.state not in ("ok", "left out")]
     there = [kind for kind in FORMATS if (run.path / f"report.{kind}").is_file()]
     if wrong or not there:
-        raise UsageError(
-            f"{run.path}: {(wrong or ['no report'])[0]}; `fer report`, or name another run, REPORT=..."
-        )
+        why = (wrong or ["it has no report"])[0]
+        raise UsageError(f"{run.path}: {why}; `fer report` makes one, or name another run, REPORT=...")
     for kind in there:
         _copy(run.path / f"report.{kind}", folder / f"report.{kind}")
     items = "\n".join(f'<li><a href="report/report.{kind}">{KINDS[kind]}</a></li>' for kind in there)

@@ -31,8 +31,9 @@ LOOK = """() => {
   const wide = document.scrollingElement.scrollWidth > innerWidth;
   const scrolls = (e) => e && (getComputedStyle(e).overflowX !== "visible" || scrolls(e.parentElement));
   const beyond = (e) => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e.parentElement);
+  const all = wide ? [...document.body.querySelectorAll("*")] : [];
   return {
-    wide: wide ? [...document.body.querySelectorAll("*")].filter(beyond).map((e) => e.outerHTML.slice(0, 200)) : [],
+    wide: all.filter(beyond).map((e) => e.outerHTML.slice(0, 200)),
     links: [...document.links].map((a) => a.href),
     ids: [...document.querySelectorAll("[id]")].map((e) => e.id),
     text: document.body.innerText,
@@ -133,11 +134,8 @@ def test_no_link_is_dead_nor_any_anchor(crawl, site):
             if not page.startswith("http://127.0.0.1:"):
                 continue
             inner += 1
-            path = (
-                site / unquote(page.removeprefix(crawl.origin))
-                if page.startswith(crawl.origin)
-                else site / "-"
-            )
+            inside = page.startswith(crawl.origin)
+            path = site / (unquote(page.removeprefix(crawl.origin)) if inside else "nowhere")
             if path.is_dir():
                 path, page = path / "index.html", f"{page}index.html"
             known = crawl.pages[page].ids if page in crawl.pages else []
@@ -155,11 +153,7 @@ def test_every_page_can_be_come_to_from_the_first(crawl):
             seen.add(url)
             ways += [urldefrag(link)[0] for link in crawl.pages[url].links]
     apart = {url.removeprefix(crawl.origin) for url in crawl.pages.keys() - seen}
-    assert apart <= {
-        "search.html",
-        "genindex.html",
-        "py-modindex.html",
-    }  # by the field above, or for machines
+    assert apart == {"search.html"}  # by the field beside each page
 
 
 class Text(HTMLParser):
@@ -188,32 +182,25 @@ def test_notebooks_have_their_figures_and_equations_and_no_solution(site, stage)
             if len(line.strip()) >= release.TELLING:
                 assert re.sub(r"\s+", "", line) not in squeezed
     assert "YOURCODEHERE" in squeezed and "BEGINSOLUTION" not in squeezed
-    of_exercises = (notebooks.EXERCISE, notebooks.CHECK)
-    shown = [cell for cell in source.cells if not {*of_exercises} & {*exercises.tags(cell)}]
-    figures = sum(
-        "image/png" in output.get("data", {}) for cell in shown for output in cell.get("outputs", [])
-    )
-    assert page.count.get("img", 0) == figures
-    prose = [
-        re.sub(r"```.*?```|`[^`]*`", "", cell.source, flags=re.DOTALL)
-        for cell in shown
-        if "outputs" not in cell
-    ]
-    equations = sum(len(re.findall(r"\$\$.+?\$\$|\$[^$]+\$", text, re.DOTALL)) for text in prose)
+    of_exercises = {notebooks.EXERCISE, notebooks.CHECK}
+    shown = [cell for cell in source.cells if not of_exercises & {*exercises.tags(cell)}]
+    outputs = [output for cell in shown for output in cell.get("outputs", [])]
+    assert page.count.get("img", 0) == sum("image/png" in output.get("data", {}) for output in outputs)
+    prose = "\n\n".join(cell.source for cell in shown if cell.cell_type == "markdown")
+    prose = re.sub(r"```.*?```|`[^`]*`", "", prose, flags=re.DOTALL)
+    equations = len(re.findall(r"\$\$.+?\$\$|\$[^$]+\$", prose, re.DOTALL))
     assert page.count.get("math", 0) >= equations > 0
 
 
 @pytest.mark.slow
 def test_equations_are_drawn(address, browser):
-    """The fraction of softmax is higher than a line, and as wide as it is on paper."""
+    """A fraction, the first, is higher than a line of text; its parts stand one above the other."""
     page = browser.new_page(viewport=PHONE)
     page.goto(f"{address}notebooks/02_training.html")
     line = page.locator("article p").first.evaluate("e => parseFloat(getComputedStyle(e).lineHeight)")
-    fraction = page.locator("div.math mfrac").first.bounding_box()
-    top, bottom = (
-        page.locator("div.math mfrac").first.locator(f"> :nth-child({i})").bounding_box() for i in (1, 2)
-    )
-    assert fraction["height"] > 1.3 * line and top["y"] + top["height"] <= bottom["y"] + 1
+    fraction = page.locator("div.math mfrac").first
+    top, bottom = (fraction.locator(f"> :nth-child({i})").bounding_box() for i in (1, 2))
+    assert fraction.bounding_box()["height"] > 1.3 * line and top["y"] + top["height"] <= bottom["y"] + 1
     page.close()
 
 
@@ -224,7 +211,7 @@ def test_the_game_is_ready_to_play(address, browser):
     page.on("console", lambda message: said.append(message.text))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{address}game.html")
-    page.get_by_role("link", name="Play").click()
+    page.get_by_role("link", name="Play", exact=True).click()
     page.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= PHONE["width"]
     assert said == [] and all(url.startswith((address, "blob:")) for url in asked)
@@ -235,12 +222,8 @@ def test_the_game_is_ready_to_play(address, browser):
 def test_the_report_and_the_reference_are_there(crawl, site):
     lead = crawl.pages[f"{crawl.origin}report.html"]
     assert "test accuracy 73.9%" in lead.text
-    for kind in report.FORMATS:
-        assert (
-            f"{crawl.origin}report/report.{kind}" in lead.links and (site / f"report/report.{kind}").is_file()
-        )
+    assert {f"{crawl.origin}report/report.{kind}" for kind in report.FORMATS} <= {*lead.links}
     assert (site / "report/report.pdf").read_bytes().startswith(b"%PDF-")
-    assert "Return whether two" not in crawl.pages[f"{crawl.origin}api/fer_lib/index.html"].text
     shown = crawl.pages[f"{crawl.origin}api/fer_lib/statistics/index.html"]
     assert "fer_lib.statistics.wilson_interval" in shown.ids and "Wilson score interval" in shown.text
     assert (site / ".nojekyll").is_file() and not list(site.rglob("*.ipynb"))
@@ -268,7 +251,7 @@ def test_a_run_without_a_report_or_with_another_is_refused_and_the_old_site_stay
     (copy / "report.pdf").write_bytes(b"%PDF-another")
     assert "report.pdf" in refusal(build.write, tmp_path / "site", Run(copy))
     assert [path.name for path in (tmp_path / "site").iterdir()] == ["index.html"]
-    assert [path.name for path in tmp_path.iterdir()] == ["site", "results"] or not list(tmp_path.glob(".*"))
+    assert {path.name for path in tmp_path.iterdir()} == {"site", "results"}
 
 
 def test_a_dead_link_is_refused_by_name(tmp_path):
