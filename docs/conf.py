@@ -8,7 +8,7 @@ project, author, copyright = "FER Lab", "", ""
 extensions = ["myst_nb", "autoapi.extension", "sphinx.ext.napoleon", "sphinx.ext.githubpages"]
 extensions += ["fer_tools.site.mathml"]
 html_theme, html_title, html_static_path, html_css_files = "furo", "FER Lab", ["static"], ["site.css"]
-html_extra_path = ["../extra"]
+html_extra_path, html_favicon = ["../extra"], "static/icon.svg"
 html_show_copyright = html_show_sphinx = html_copy_source = html_show_sourcelink = False
 html_use_index = html_domain_indices = False
 html_math_renderer = "mathml"

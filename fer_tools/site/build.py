@@ -13,16 +13,17 @@ from fer_lib.files import MEGABYTE, UsageError, atomic_path, printable, read_reg
 from fer_tools import environment, paths
 from fer_tools.commands.report import outcome
 from fer_tools.play import server
-from fer_tools.report.build import FORMATS, edges
+from fer_tools.report.build import FORMATS, edges, pandoc
 from fer_tools.run.run import Run
 from fer_tools.students import release
 
 LARGEST = 64 * MEGABYTE  # of a file
 # Pages of the checkout, and the picture in one of them: they lie in the site as in the student's folder.
 PAGES = {
-    **{f"docs/{name}": name for name in ("conf.py", "index.md", "game.md", "static/site.css")},
-    **{f"docs/{name}": name for name in ("student.md", "promises.md")},
+    **{f"docs/{name}": name for name in ("conf.py", "index.md", "game.md", "student.md", "promises.md")},
+    **{f"docs/{name}": name for name in ("static/site.css", "static/stix_two_math.woff")},
     **{name: name for name in ("data/README.md", "data/bundled/contact_sheet.png")},
+    "game/icon.svg": "static/icon.svg",
 }
 KINDS = {"html": "to read here", "pdf": "PDF", "tex": "LaTeX"}  # of a report
 
@@ -42,24 +43,34 @@ def write(folder: Path, run: Run) -> None:
     UsageError
         If the run has no report, a notebook is not as it should be, or a page has a link that leads nowhere.
     """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as made:
+            source, site = Path(made, "source"), Path(made, "site")
+            _gather(source, source.with_name("extra"), run)
+            render(source, site)
+            shutil.rmtree(folder, ignore_errors=True)
+            site.rename(folder)
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot be written ({error.strerror or error}); make room there"
+        ) from error
+
+
+def _gather(source: Path, extra: Path, run: Run) -> None:
+    """Write the pages that Sphinx renders, and what it leaves as it is."""
     root = paths.checkout("make site")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as made:
-        source, extra, site = (Path(made, name) for name in ("source", "extra", "site"))
-        for path, name in PAGES.items():
-            _copy(root / path, source / name)
-        for name, notebook in release.sources():
-            try:
-                shown = release.for_students(notebook, outputs=True)
-            except UsageError as error:
-                raise UsageError(f"{name}: {error}") from None
-            write_text(source / "notebooks" / name, nbformat.writes(shown))
-        write_text(source / "report.md", _report(run, extra / "report"))
-        for name, path in server.files_of_page().items():
-            _copy(path, extra / "game" / name.lstrip("/"))
-        render(source, site)
-        shutil.rmtree(folder, ignore_errors=True)
-        site.rename(folder)
+    for path, name in PAGES.items():
+        _copy(root / path, source / name)
+    for name, notebook in release.sources():
+        try:
+            shown = release.for_students(notebook, outputs=True)
+        except UsageError as error:
+            raise UsageError(f"{name}: {error}") from None
+        write_text(source / "notebooks" / name, nbformat.writes(shown))
+    write_text(source / "report.md", _report(run, extra / "report"))
+    for name, path in server.files_of_page().items():
+        _copy(path, extra / "game" / name.lstrip("/"))
 
 
 def _copy(path: Path, target: Path) -> None:
@@ -90,6 +101,7 @@ def render(source: Path, site: Path) -> None:
     UsageError
         At the first warning: a link that leads nowhere, an equation that cannot be shown.
     """
+    pandoc()  # where it is missing, that says what to do
     command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "--jobs=auto"]
     command += ["--doctree-dir", str(source.with_name("doctrees")), str(source), str(site)]
     variables = environment.of_tool()

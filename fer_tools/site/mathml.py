@@ -4,12 +4,17 @@ import json
 import re
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from docutils import nodes
+from sphinx.util import logging
 
 from fer_tools import environment
 from fer_tools.report.build import pandoc
+
+logger = logging.getLogger(__name__)
+THIN = '<mspace width="0.17em"></mspace>'  # between log and p, where browsers leave nothing
 
 
 def setup(app: Any) -> dict[str, bool]:
@@ -27,10 +32,10 @@ def mathml(equations: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     equations : iterable of (kind, TeX)
         Kinds are "InlineMath" and "DisplayMath".
 
-    Raises
-    ------
-    ValueError
-        If one is beyond pandoc; says which.
+    Returns
+    -------
+    dict
+        MathML by kind and TeX; without those that are beyond pandoc.
     """
     listed = sorted({*equations})
     blocks = [{"t": "Para", "c": [{"t": "Math", "c": [{"t": kind}, tex]}]} for kind, tex in listed]
@@ -39,10 +44,9 @@ def mathml(equations: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     given = json.dumps(document).encode()
     variables = environment.of_tool()
     done = subprocess.run(command, input=given, capture_output=True, env=variables, check=False)
-    if done.returncode or done.stderr:
-        raise ValueError(" ".join(done.stderr.decode(errors="replace").split()))
-    found = re.findall(r"<math .*?</math>", done.stdout.decode(), re.DOTALL)
-    return dict(zip(listed, found, strict=True))
+    text = re.sub("<mo>(&#8289;|\u2061)</mo>(?=<mi)", THIN, done.stdout.decode())
+    found = zip(listed, re.findall(r"<p>(.*?)</p>", text, re.DOTALL), strict=True)
+    return {equation: shown for equation, shown in found if shown.startswith("<math")}
 
 
 def _key(node: Any) -> tuple[str, str]:
@@ -51,16 +55,22 @@ def _key(node: Any) -> tuple[str, str]:
 
 def _convert(app: Any, env: Any) -> None:
     """Convert all equations of all pages by one call of pandoc, before processes share the writing."""
-    pages = (env.get_doctree(name) for name in env.found_docs)
-    either = lambda node: isinstance(node, nodes.math | nodes.math_block)  # noqa: E731
-    env.mathml = mathml(_key(node) for page in pages for node in page.findall(either))
+    pages = (env.get_doctree(name) for name in sorted(env.found_docs))
+    found = [node for page in pages for kind in (nodes.math, nodes.math_block) for node in page.findall(kind)]
+    env.mathml = mathml(map(_key, found))
+    for node in found:
+        if _key(node) not in env.mathml:
+            logger.warning("no equation that can be shown: %s", node.astext(), location=node)
 
 
 def _inline(translator: Any, node: Any) -> None:
-    translator.body.append(translator.builder.env.mathml[_key(node)])
+    translator.body.append(translator.builder.env.mathml.get(_key(node), ""))
     raise nodes.SkipNode
 
 
 def _display(translator: Any, node: Any) -> None:
-    translator.body.append(f'<div class="math">{translator.builder.env.mathml[_key(node)]}</div>')
+    translator.body.append('<div class="math">')
+    with suppress(nodes.SkipNode):
+        _inline(translator, node)
+    translator.body.append("</div>")
     raise nodes.SkipNode
