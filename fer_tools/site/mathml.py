@@ -44,7 +44,7 @@ def mathml(equations: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     given = json.dumps(document).encode()
     variables = environment.of_tool()
     done = subprocess.run(command, input=given, capture_output=True, env=variables, check=False)
-    text = re.sub("<mo>(&#8289;|\u2061)</mo>(?=<mi)", THIN, done.stdout.decode())
+    text = re.sub("<mo>&#8289;</mo>(?=</mrow><m[in]>)", THIN, done.stdout.decode())
     found = zip(listed, re.findall(r"<p>(.*?)</p>", text, re.DOTALL), strict=True)
     return {equation: shown for equation, shown in found if shown.startswith("<math")}
 

@@ -271,7 +271,7 @@ def test_equations_become_mathml():
     found = mathml.mathml([("InlineMath", "x"), ("DisplayMath", r"\frac{a}{\log p}"), ("InlineMath", "x")])
     assert len(found) == 2 and "<mi>x</mi>" in found["InlineMath", "x"]
     shown = found["DisplayMath", r"\frac{a}{\log p}"]
-    assert "<mfrac>" in shown and "<mi>log</mi><mspace" in shown
+    assert "<mfrac>" in shown and "log</mi><mspace" in shown
 
 
 def test_students_do_not_get_it(tmp_path):
