@@ -1,4 +1,4 @@
-"""Equations as MathML, which browsers draw by themselves: no script, no font, nothing asked for elsewhere."""
+"""Equations as MathML, which browsers draw by themselves: no script, nothing asked for elsewhere."""
 
 import json
 import re
@@ -15,6 +15,8 @@ from fer_tools.report.build import pandoc
 
 logger = logging.getLogger(__name__)
 THIN = '<mspace width="0.17em"></mspace>'  # between log and p, where browsers leave nothing
+
+ACCENTS = {0x302: "\u02c6", 0x303: "\u02dc"}  # hat and tilde: those that combine are stretched, or cut off
 
 
 def setup(app: Any) -> dict[str, bool]:
@@ -44,7 +46,7 @@ def mathml(equations: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     given = json.dumps(document).encode()
     variables = environment.of_tool()
     done = subprocess.run(command, input=given, capture_output=True, env=variables, check=False)
-    text = re.sub("<mo>&#8289;</mo>(?=</mrow><m[in]>)", THIN, done.stdout.decode())
+    text = re.sub("<mo>&#8289;</mo>(?=</mrow><m(?!o[ >]))", THIN, done.stdout.decode()).translate(ACCENTS)
     found = zip(listed, re.findall(r"<p>(.*?)</p>", text, re.DOTALL), strict=True)
     return {equation: shown for equation, shown in found if shown.startswith("<math")}
 
