@@ -54,7 +54,9 @@ sweep: setup ## train at every point of the study of notebook 05 (hours; needs F
 	@$(RUN) fer_tools sweep notebooks/05_optimisation.yaml
 
 # -- for work on the repository itself: what students are given ends above this line
-.PHONY: test quick fuzz load bench student notebooks references faces lint lock
+.PHONY: test quick fuzz load bench student site notebooks references faces lint lock
+override REPORT := $(value REPORT)
+export REPORT
 # What tests write goes to a folder of their own, which goes with them, never among the user's runs and caches.
 TESTS = folder="$$(mktemp -d 2>/dev/null)" || { echo "make: no temporary folder; correct or unset TMPDIR=$$TMPDIR" >&2; exit 2; }; \
 	trap 'rm -rf "$$folder"' EXIT; trap 'exit 130' INT TERM; \
@@ -81,6 +83,9 @@ bench: setup ## time training and prediction against plain Keras
 student: setup ## write dist/student, to hand out: notebooks without solutions; and dist/nbgrader, with them
 	@$(RUN) fer_tools.students
 
+site: setup ## write dist/site, for any web host: notebooks, report (REPORT=RUN), promises, reference, game
+	@$(RUN) fer_tools.site
+
 notebooks: setup ## renew the outputs of the committed notebooks (one full run)
 	@$(RUN) fer_tools run --reuse --report
 	@$(RUN) fer_tools.renew notebooks
@@ -96,4 +101,4 @@ lint: setup ## format the code
 
 lock: ## resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
-		--extra faces --extra fetch --extra setup --extra test pyproject.toml -o requirements.lock
+		--extra faces --extra fetch --extra setup --extra site --extra test pyproject.toml -o requirements.lock

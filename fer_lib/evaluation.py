@@ -192,7 +192,7 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 10) -> float:
     """Mean distance between confidence and accuracy over the bins of `calibration`, weighted by count.
 
-    The sum over bins b of n_b / n |a_b - q_b|, with n_b of the n images, accuracy a_b, mean confidence q_b.
+    The sum over bins b of `n_b / n |a_b - q_b|`, with n_b of the n images, accuracy a_b, mean confidence q_b.
 
     Source: Naeini, Cooper and Hauskrecht (2015), Obtaining well calibrated probabilities using Bayesian
     binning, AAAI.

@@ -11,8 +11,8 @@ LEVEL = 0.95  # of every interval in this module
 def wilson_interval(successes: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     """Wilson score interval of a proportion; stays within 0..1 and holds for small n, unlike p ± 1.96 s.
 
-    It is all p with |k/n - p| <= z sqrt(p (1 - p) / n), k being the successes and z the normal quantile: the
-    deviation is taken at p, the share that is asked about, and not at k/n, the one that was seen.
+    It is all p with `|k/n - p| <= z sqrt(p (1 - p) / n)`, k being the successes and z the normal quantile:
+    the deviation is taken at p, the share that is asked about, and not at k/n, the one that was seen.
 
     Source: Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA 22.
 

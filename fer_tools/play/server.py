@@ -39,6 +39,13 @@ HEADERS = {
 }
 
 
+def files_of_page() -> dict[str, Path]:
+    """Return the files of the page by their addresses, which begin with a slash."""
+    game = paths.checkout("the game") / "game"
+    files = (*game.glob("*"), *game.glob("networks/*"), *game.glob("runtime/*"))
+    return {f"/{path.relative_to(game).as_posix()}": path for path in files if path.suffix in KINDS}
+
+
 class Server(ThreadingHTTPServer):
     """A server of the page on 127.0.0.1.
 
@@ -62,10 +69,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, port: int, network: bytes, folder: Path | None = None) -> None:
         self.network, self.folder = network, folder
-        self.game = paths.checkout("the game") / "game"
-        files = [*self.game.glob("*"), *self.game.glob("networks/*"), *self.game.glob("runtime/*")]
-        shown = (path for path in files if path.suffix in KINDS)
-        self.files = {f"/{path.relative_to(self.game).as_posix()}": path for path in shown}
+        self.files = files_of_page()
         self._lock, self._token = threading.Lock(), secrets.token_urlsafe(24)
         super().__init__(("127.0.0.1", port), _Handler)
         self.hosts = {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}

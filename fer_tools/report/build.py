@@ -171,7 +171,7 @@ def convert(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> 
             return f"figure:{figures.index(figure)}"
         return f"figures/{figure}.{'pdf' if name == 'tex' else 'svg'}"
 
-    command = [_pandoc(), "--sandbox", "--standalone", "--wrap=none", "--number-sections"]
+    command = [pandoc(), "--sandbox", "--standalone", "--wrap=none", "--number-sections"]
     command += [f"--from={_MARKDOWN}", *_PANDOC[name], "--lua-filter=filter.lua", "--citeproc"]
     command += ["--bibliography=references.bib", "--fail-if-warnings", "--", str(source)]
     text = source.read_text(encoding="utf-8", errors="replace")  # of which pandoc complains
@@ -190,7 +190,7 @@ def convert(name: str, source: Path, run_dir: Path, data: Mapping[str, Any]) -> 
     return _embedded(process.stdout, run_dir, figures) if name == "html" else process.stdout
 
 
-def _pandoc() -> str:
+def pandoc() -> str:
     """Return the pandoc that the package brings, of which the digest speaks; others may be on the path."""
     import pypandoc
 

@@ -27,6 +27,7 @@ TAKEN = (
     *("fer_lib", "fer_tools", "game", "report", "data/README.md", "data/bundled", "data/digits"),
     *("notebooks/05_optimisation.yaml", "results/README.md", "results/section6_study"),
 )
+LEFT = "fer_tools/site"  # of these: its pages stay here
 GUIDE = "docs/student.md"  # becomes their README.md
 ENDS = "# -- for work on the repository itself"  # the Makefile's line above which targets are students'
 LARGEST = 64 * MEGABYTE
@@ -54,8 +55,15 @@ def for_nbgrader(source: Any) -> tuple[Any, list[exercises.Exercise]]:
     return notebook, found
 
 
-def for_students(source: Any) -> Any:
+def for_students(source: Any, outputs: bool = False) -> Any:
     """Return a notebook without solutions, hidden tests and outputs, as `nbgrader generate_assignment` does.
+
+    Parameters
+    ----------
+    source : of nbformat
+        It stays what it is.
+    outputs : bool
+        Whether to keep the outputs of cells that are no exercises and no checks.
 
     Raises
     ------
@@ -71,9 +79,14 @@ def for_students(source: Any) -> Any:
         elif CHECK in tags(cell):
             cell.source = exercises.without(cell.source, HIDDEN)
         exercises.lock(cell)
+    kept = zip(notebook.cells, source.cells, strict=True) if outputs else ()
+    for cell, whole in kept:
+        if cell.cell_type == "code" and not {EXERCISE, CHECK} & {*tags(cell)}:
+            cell.outputs, cell.execution_count = whole.outputs, whole.execution_count
+    told = [json.dumps(cell) for cell in notebook.cells]
     for name, line in ((name, line.strip()) for name, lines in solved.items() for line in lines):
-        for number, cell in enumerate(notebook.cells, 1):
-            if len(line) >= TELLING and json.dumps(line)[1:-1] in json.dumps(cell):
+        for number, text in enumerate(told, 1):
+            if len(line) >= TELLING and json.dumps(line)[1:-1] in text:
                 raise UsageError(f"cell {number} holds a line of the solution of {name!r}: {line}; reword it")
     return notebook
 
@@ -100,7 +113,7 @@ def write(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as made:
         student, teacher = Path(made, "student"), Path(made, "nbgrader")
-        for name, source in _sources():
+        for name, source in sources():
             try:
                 _write_notebook(student / "notebooks" / name, for_students(source))
                 _write_notebook(teacher / "source" / ASSIGNMENT / name, for_nbgrader(source)[0])
@@ -116,7 +129,8 @@ def write(folder: Path) -> list[Path]:
     return [folder / "student", folder / "nbgrader"]
 
 
-def _sources() -> Iterator[tuple[str, Any]]:
+def sources() -> Iterator[tuple[str, Any]]:
+    """Yield the notebooks with solutions, of nbformat, by the names of their files."""
     for stage, kind in STAGES.items():
         content = json.dumps(notebooks.of_stage(stage))
         yield kind.path.name, nbformat.reads(content, as_version=4)
@@ -135,6 +149,8 @@ def _taken(root: Path) -> Iterator[Path]:
             continue
         for inner in sorted(path.rglob("*")):
             parts = inner.relative_to(path).parts
+            if inner.is_relative_to(root / LEFT):
+                continue
             if not inner.is_dir() and "__pycache__" not in parts and not any(p[0] == "." for p in parts):
                 yield inner
 

@@ -1,0 +1,1 @@
+"""One static folder of what the course shows: notebooks, report, promises, reference, and the game."""
