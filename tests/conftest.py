@@ -3,7 +3,7 @@
 import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +97,24 @@ def student_models() -> Path:
     message = f"NOT TESTED on models of students: {folder} is not there"
     warnings.warn(message, stacklevel=2)
     pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Give the path of Chromium, or skip loudly."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        message = "NOT TESTED in a browser: install Chromium, or name it in the environment variable CHROMIUM"
+        warnings.warn(message, stacklevel=2)
+        pytest.skip(message)
+    return found
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Any]:
+    """Give what drives browsers."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        yield driver

@@ -1,9 +1,7 @@
 """Fixtures: a real Chromium with a fake camera, and the page in it."""
 
 import os
-import shutil
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,27 +13,6 @@ from browser import Page
 from fer_tools.play import server
 
 ROOT_ONLY = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium has no sandbox for root
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """Give the path of Chromium, or skip loudly."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        message = "NOT TESTED in a browser: install Chromium, or name it in the environment variable CHROMIUM"
-        warnings.warn(message, stacklevel=2)
-        pytest.skip(message)
-    return found
-
-
-@pytest.fixture(scope="session")
-def playwright() -> Iterator[Any]:
-    """Give what drives browsers."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        yield driver
 
 
 @pytest.fixture(scope="module")
