@@ -75,14 +75,12 @@ def show(faces: FaceDataset, seed: int) -> None:
     """Show a choice of class, factor and seed beneath which faces are drawn; see `answer`."""
 
     def controls() -> dict[str, Any]:
-        import ipywidgets
-
         classes = [("all", ""), *((name, name) for name in faces.classes)]
         known = [("none", ""), *((name.replace("_", " "), name) for name in factors(faces))]
         return {
-            "which": ipywidgets.Dropdown(options=classes, description="class"),
-            "factor": ipywidgets.Dropdown(options=known, description="factor", disabled=len(known) == 1),
-            "draw": ipywidgets.BoundedIntText(seed, min=0, max=2**31 - 1, description="seed"),
+            "which": panel.choice("class", classes),
+            "factor": panel.choice("factor", known),
+            "draw": panel.number("seed", seed, 0, 2**31 - 1),
         }
 
     panel.show(lambda **chosen: answer(faces, **chosen), controls)

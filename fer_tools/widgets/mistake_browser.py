@@ -55,10 +55,10 @@ def show(faces: FaceDataset, probabilities: np.ndarray) -> None:
         last = max(1, -(-len(faces) // EACH))
         confidence = {"description": "confidence", "readout_format": ".0%"}
         return {
-            "true": ipywidgets.Dropdown(options=options, description="true class"),
-            "taken_for": ipywidgets.Dropdown(options=options, description="taken for"),
+            "true": panel.choice("true class", options),
+            "taken_for": panel.choice("taken for", options),
             "least": ipywidgets.FloatSlider(0.0, min=0, max=1, step=0.05, **confidence),
-            "page": ipywidgets.BoundedIntText(1, min=1, max=last, description="page"),
+            "page": panel.number("page", 1, 1, last),
         }
 
     panel.show(lambda **chosen: answer(faces, probabilities, **chosen), controls)

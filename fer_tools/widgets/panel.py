@@ -2,7 +2,7 @@
 
 import html
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fer_lib.figures.style import Figure
@@ -45,7 +45,10 @@ def show(answer: Callable[..., Answer], controls: Callable[[], Mapping[str, Any]
     from IPython.display import display
 
     made = controls()
-    said, picture = ipywidgets.HTML(), ipywidgets.Image(layout={"max_width": "100%"})
+    said, picture = (
+        ipywidgets.HTML(),
+        ipywidgets.Image(layout={"max_width": "100%", "align_self": "flex-start"}),
+    )
 
     def draw(_: Any = None) -> None:
         sentence, figure = settled(answer, **{name: control.value for name, control in made.items()})
@@ -55,7 +58,26 @@ def show(answer: Callable[..., Answer], controls: Callable[[], Mapping[str, Any]
 
     for control in made.values():
         control.style.description_width = "initial"
+        control.layout.margin = "2px 20px 2px 2px"
         control.observe(draw, "value")
     draw()
     row = ipywidgets.HBox(list(made.values()), layout={"flex_flow": "row wrap", "align_items": "center"})
     display(ipywidgets.VBox([row, said, picture]))
+
+
+def choice(name: str, options: Sequence[tuple[str, str]]) -> Any:
+    """Return a widget that offers values by their labels; where there is but one, it cannot be moved."""
+    import ipywidgets
+
+    one = len(options) == 1
+    return ipywidgets.Dropdown(
+        options=options, description=name, disabled=one, layout={"width": "max-content"}
+    )
+
+
+def number(name: str, value: int, least: int, most: int) -> Any:
+    """Return a widget for a whole number."""
+    import ipywidgets
+
+    bounds = {"min": least, "max": most}
+    return ipywidgets.BoundedIntText(value, description=name, layout={"width": "9em"}, **bounds)
