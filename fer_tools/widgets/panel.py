@@ -52,9 +52,11 @@ def show(answer: Callable[..., Answer], controls: Callable[[], Mapping[str, Any]
 
     def draw(_: Any = None) -> None:
         sentence, figure = settled(answer, **{name: control.value for name, control in made.items()})
-        said.value = f"<span>{html.escape(sentence)}</span>"
         picture.value = figure._repr_png_() if figure else b""
         picture.layout.display = None if figure else "none"
+        said.value = (
+            f"<span>{html.escape(sentence)}</span>"  # last: where it can be read, the picture is there
+        )
 
     for control in made.values():
         control.style.description_width = "initial"

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -122,12 +121,8 @@ class Desk:
         self.page.locator(".lm-Menu-itemLabel:text-is('Run All Cells')").click()
         for waits in (True, False):
             self.page.wait_for_function(WAITS, arg=waits, timeout=SECONDS)
-        before = (self.folder / name).stat().st_mtime_ns
-        self.page.keyboard.press("Control+s")
-        for _ in range(600):
-            if (self.folder / name).stat().st_mtime_ns != before:
-                break
-            time.sleep(0.1)
+        with self.page.expect_response(lambda response: response.request.method == "PUT", timeout=SECONDS):
+            self.page.keyboard.press("Control+s")
         return [cell for cell in read_json(self.folder / name)["cells"] if cell["cell_type"] == "code"]
 
     def widget(self, place: int = 0) -> Widget:
