@@ -1,6 +1,7 @@
 """Controls above a sentence and a picture, in an open notebook; where it is executed by no page, nothing."""
 
 import html
+import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from fer_lib.figures.style import Figure
 from fer_lib.files import UsageError
 
+DOTS = 120  # an inch, as in the outputs of cells
 Answer = tuple[str, Figure | None]  # a sentence, and the picture that goes with it, if any
 
 
@@ -52,7 +54,7 @@ def show(answer: Callable[..., Answer], controls: Callable[[], Mapping[str, Any]
 
     def draw(_: Any = None) -> None:
         sentence, figure = settled(answer, **{name: control.value for name, control in made.items()})
-        picture.value = figure._repr_png_() if figure else b""
+        picture.value = _png(figure) if figure else b""
         picture.layout.display = None if figure else "none"
         said.value = (
             f"<span>{html.escape(sentence)}</span>"  # last: where it can be read, the picture is there
@@ -65,6 +67,12 @@ def show(answer: Callable[..., Answer], controls: Callable[[], Mapping[str, Any]
     draw()
     row = ipywidgets.HBox(list(made.values()), layout={"flex_flow": "row wrap", "align_items": "center"})
     display(ipywidgets.VBox([row, said, picture]))
+
+
+def _png(figure: Figure) -> bytes:
+    with io.BytesIO() as buffer:
+        figure.savefig(buffer, format="png", dpi=DOTS)
+        return buffer.getvalue()
 
 
 def choice(name: str, options: Sequence[tuple[str, str]]) -> Any:
