@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MOST = 4  # faces that are shown
 MOST_CLASSES = 7  # whose probabilities are
-THUMBNAIL = 480  # pixels of the picture as it is shown
+THUMBNAIL = 220  # pixels of the picture as it is shown
 # Jupyter ends the connection at messages that are too large for it, 10 MB where it is not told otherwise.
 NONE = (
     "No picture yet: a JPEG, PNG or BMP. Where none arrives, it is too large for Jupyter; run the cell again."
