@@ -41,8 +41,10 @@ check: setup ## say which exercises are done, and what a report still lacks
 smoke: setup ## run everything at a tiny size, to see that it works
 	@$(RUN) fer_tools run --preset smoke --report --data="$$DATA"
 
+# A message of more than 10 MB, such as a large photograph, would end the connection to the kernel without a word.
 lab: setup ## open the notebooks in JupyterLab (on this machine only)
-	@JUPYTER_PATH= JUPYTER_PREFER_ENV_PATH=1 $(RUN) jupyterlab --ServerApp.ip=127.0.0.1 notebooks
+	@JUPYTER_PATH= JUPYTER_PREFER_ENV_PATH=1 $(RUN) jupyterlab --ServerApp.ip=127.0.0.1 \
+		--ServerApp.tornado_settings='{"websocket_max_message_size": 268435456}' notebooks
 
 play: setup ## play noughts and crosses with your face, in the browser
 	@$(RUN) fer_tools play

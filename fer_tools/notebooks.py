@@ -21,7 +21,7 @@ DEEPEST = 60  # levels of nesting, for papermill copies by recursion; ours have 
 MEND = "save it anew with JupyterLab, as a notebook of Python 3, or restore it with git"
 CONFLICT = re.compile(rb"^(<{7}|={7}|>{7}|\|{7})(?=[ \r\n]|$)", re.MULTILINE)
 DEFAULTS, INJECTED = "parameters", "injected-parameters"  # tags of cells: the second is papermill's own
-EXERCISE, CHECK = "exercise", "check"  # tags of cells, too
+EXERCISE, CHECK, WIDGET = "exercise", "check", "widget"  # tags of cells, too
 END = re.compile(r"^run\.finish\(\)", re.MULTILINE)  # what ends a stage
 PLAIN = (ast.Constant, ast.List, ast.Tuple, ast.UnaryOp, ast.BinOp, ast.operator, ast.unaryop, ast.Load)
 
@@ -171,14 +171,15 @@ def require_tags(notebook: dict[str, Any], stage: str) -> None:
 
 
 def deciding(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Return a notebook without exercises and checks that stand after the end of its stage.
+    """Return a notebook without exercises, checks and widgets that stand after the end of its stage.
 
-    What they do comes too late for any result, so that whoever solves one need not train again.
+    What they do comes too late for any result, so that whoever solves or tries one need not train again.
     """
     cells = notebook["cells"]
     ends = [number for number, cell in enumerate(cells) if END.search("".join(cell["source"]))]
+    free = {EXERCISE, CHECK, WIDGET}
     late = [
-        number > max(ends, default=len(cells)) and {EXERCISE, CHECK} & set(cell["metadata"].get("tags", []))
+        number > max(ends, default=len(cells)) and free & set(cell["metadata"].get("tags", []))
         for number, cell in enumerate(cells)
     ]
     return notebook | {"cells": [cell for cell, left_out in zip(cells, late, strict=True) if not left_out]}

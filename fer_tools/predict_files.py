@@ -163,7 +163,7 @@ def predict_files(
         for path in files[start : start + predictor.part]:
             try:
                 picture = read_picture(path)
-                for face, place in _faces(picture, path, crop):
+                for face, place in faces_on(picture, path, crop):
                     faces.append(face)
                     known.append({"image": path} | place)
             except UsageError as error:
@@ -181,7 +181,7 @@ def read_picture(path: str) -> Image.Image:
     return decode_picture(read_regular(path, MAX_BYTES, follow=True), path)[0]
 
 
-def _faces(picture: Image.Image, path: str, crop: bool) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+def faces_on(picture: Image.Image, path: str, crop: bool) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
     """Yield the faces on a picture, each with what is to be said of its place."""
     if crop or picture.size == (SIDE, SIDE):
         yield to_face(picture)[0], {}

@@ -1,18 +1,12 @@
 """The page in a cell of JupyterLab, with the camera."""
 
 import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import nbformat
 import pytest
 from camera import film, looks
-
-from fer_tools import paths
+from lab import jupyterlab
 
 CELL = "from fer_tools.play.server import in_notebook\nin_notebook()"
 
@@ -24,30 +18,8 @@ def lab(tmp_path: Path):
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     (tmp_path / "work").mkdir()
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "work" / "game.ipynb")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1"]
-    command += [f"--ServerApp.port={port}", "--IdentityProvider.token=", "--ServerApp.password="]
-    command += [f"--ServerApp.root_dir={tmp_path / 'work'}", "--LabApp.news_url=None"]
-    command += ["--allow-root"] * (os.geteuid() == 0)
-    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-    environment = (
-        os.environ | {name: str(tmp_path / name) for name in names} | {"PYTHONPATH": str(paths.ROOT)}
-    )
-    with open(tmp_path / "lab.log", "w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        for _ in range(120):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=5)
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/lab/tree/game.ipynb?reset"
-    finally:
-        process.terminate()
-        process.wait(30)
+    with jupyterlab(tmp_path / "work", tmp_path) as address:
+        yield f"{address}/lab/tree/game.ipynb?reset"
 
 
 @pytest.mark.slow
