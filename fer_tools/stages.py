@@ -69,11 +69,22 @@ def _topics() -> Any:
     return topics
 
 
+def _example() -> Any:
+    from fer_tools.overfit import example  # which reads this table
+
+    return example
+
+
 STAGES = {
     "exploration": Stage("01_exploration", parameters.Exploration, ("data.",)),
     "training": Stage("02_training", parameters.Training, ("model.", "training."), resumes=True),
     "overfitting": Stage(
-        "03_overfitting", parameters.Overfitting, ("overfitting.",), ("training",), reads_data=False
+        "03_overfitting",
+        parameters.Overfitting,
+        ("overfitting.",),
+        ("training",),
+        reads_data=False,
+        files=lambda _: {"example": _example().checked()},
     ),
     "evaluation": Stage("04_evaluation", parameters.Evaluation, ("test.",), ("training", "overfitting")),
     "optimisation": Stage(
