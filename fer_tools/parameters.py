@@ -242,13 +242,13 @@ def overfit() -> dict[str, Any]:
     Command: `fer run --preset overfit`.
     """
     return {
-        "train_samples": 2000,
+        "train_samples": 1000,
         "validation_share": 0.5,
+        "batch_size": 16,
         "epochs": 100,
         "dropout": 0.0,
         "rotation": 0.0,
         "zoom": 0.0,
-        "weight_average": 0.0,
     }
 
 

@@ -134,7 +134,7 @@ def renew_vectors() -> None:
 
 
 def renew_overfit() -> None:
-    """Put the history of the newest run of the preset `overfit`, and how it was made, into fer_tools/overfit/.
+    """Put the history of the newest run of the preset `overfit` into fer_tools/overfit/, and how it was made.
 
     Raises
     ------
