@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_tools import parameters, paths
+from fer_tools.overfit import committed
 from fer_tools.transfer import sources
 
 
@@ -69,12 +70,6 @@ def _topics() -> Any:
     return topics
 
 
-def _example() -> Any:
-    from fer_tools.overfit import example  # which reads this table
-
-    return example
-
-
 STAGES = {
     "exploration": Stage("01_exploration", parameters.Exploration, ("data.",)),
     "training": Stage("02_training", parameters.Training, ("model.", "training."), resumes=True),
@@ -84,7 +79,7 @@ STAGES = {
         ("overfitting.",),
         ("training",),
         reads_data=False,
-        files=lambda _: {"example": _example().checked()},
+        files=lambda _: {"example": committed.checked()},
     ),
     "evaluation": Stage("04_evaluation", parameters.Evaluation, ("test.",), ("training", "overfitting")),
     "optimisation": Stage(

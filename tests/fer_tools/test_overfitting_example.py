@@ -18,7 +18,7 @@ from fer_lib.data.picture import network_input
 from fer_lib.files import sha256_of_file
 from fer_tools import checking, commands, notebooks, renew, stages
 from fer_tools.json_files import read_json, write_json
-from fer_tools.overfit import example, figures
+from fer_tools.overfit import committed, example, figures
 from fer_tools.run import machine
 from fer_tools.run.run import Run
 
@@ -28,16 +28,16 @@ PARAMETERS = checking.resolve(example.PRESET, {})["training"]
 @pytest.fixture(scope="module")
 def about() -> dict[str, Any]:
     """Give what history.json says."""
-    return read_json(example.path().with_suffix(".json"))
+    return read_json(committed.path().with_suffix(".json"))
 
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a copy of the committed history, beside how it was made, that takes its place."""
-    for path in (example.path(), example.path().with_suffix(".json")):
+    for path in (committed.path(), committed.path().with_suffix(".json")):
         shutil.copy(path, tmp_path)
-    path = tmp_path / example.path().name
-    monkeypatch.setattr(example, "path", lambda: path)
+    path = tmp_path / committed.path().name
+    monkeypatch.setattr(committed, "path", lambda: path)
     return path
 
 
