@@ -23,12 +23,12 @@ def history() -> "pd.DataFrame":
 
 
 def differences(run: Run) -> "pd.DataFrame":
-    """Return the parameters of training in which the preset differs from a run, one a row."""
+    """Return the parameters of training in which the preset differs from a run: a row each, by name."""
     import pandas as pd
 
     ours, theirs = checking.plain(run.parameters("training")), checking.resolve(PRESET, {})["training"]
-    rows = [(name, ours[name], theirs[name]) for name in theirs if ours[name] != theirs[name]]
-    return pd.DataFrame(rows, columns=["parameter", "this run", PRESET], dtype=object)
+    rows = {name: (ours[name], theirs[name]) for name in theirs if ours[name] != theirs[name]}
+    return pd.DataFrame.from_dict(rows, "index", object, ["this run", PRESET])
 
 
 def commit(run: Run) -> Path:
