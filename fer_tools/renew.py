@@ -4,6 +4,7 @@ python -m fer_tools.renew notebooks      after `fer run`: outputs of the newest 
 python -m fer_tools.renew references     notebooks executed at smoke size, in tests/references
 python -m fer_tools.renew vectors        pictures and the network's input made of them, in tests/references
 python -m fer_tools.renew digests        no outputs, only the digests of the code that they belong to
+python -m fer_tools.renew overfit        after `fer run --preset overfit`: the history that notebook 03 shows
 python -m fer_tools.renew model RUN ...  the first is shipped; the others, of other seeds, are its spread
 """
 
@@ -22,6 +23,7 @@ from fer_lib.files import UsageError, sha256_of, sha256_of_file, write_text
 from fer_tools import checking, environment, notebooks, paths, pretrained
 from fer_tools.console import exit_code
 from fer_tools.json_files import write_json
+from fer_tools.overfit import example
 from fer_tools.run import find, provenance, source_code
 from fer_tools.run.edges import stale_reason
 from fer_tools.run.run import MODEL, Run
@@ -129,6 +131,21 @@ def renew_vectors() -> None:
     path = _references() / "face_to_input.json"
     face_to_input.write(path)
     print(path)
+
+
+def renew_overfit() -> None:
+    """Put the history of the newest run of the preset `overfit` into fer_tools/overfit/, and how it was made.
+
+    Raises
+    ------
+    UsageError
+        If there is no such run, or its training is not up to date.
+    """
+    run = find.of_parameters(checking.resolve(example.PRESET, {}))
+    if run is None:
+        raise UsageError(f"no run of the preset {example.PRESET}; `fer run --preset {example.PRESET}` first")
+    _up_to_date(run, "training")
+    print(example.commit(run))
 
 
 def renew_digests() -> None:
@@ -267,6 +284,7 @@ ACTIONS: dict[str, Callable[..., None]] = {
     "notebooks": renew_notebooks,
     "references": renew_references,
     "vectors": renew_vectors,
+    "overfit": renew_overfit,
     "digests": renew_digests,
     "model": renew_model,
 }

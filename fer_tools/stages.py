@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_tools import parameters, paths
+from fer_tools.overfit import committed
 from fer_tools.transfer import sources
 
 
@@ -85,7 +86,12 @@ STAGES = {
         files=lambda chosen: _teachers().files(chosen.teacher),
     ),
     "overfitting": Stage(
-        "03_overfitting", parameters.Overfitting, ("overfitting.",), ("training",), reads_data=False
+        "03_overfitting",
+        parameters.Overfitting,
+        ("overfitting.",),
+        ("training",),
+        reads_data=False,
+        files=lambda _: {"example": committed.checked()},
     ),
     "evaluation": Stage("04_evaluation", parameters.Evaluation, ("test.",), ("training", "overfitting")),
     "optimisation": Stage(

@@ -3,8 +3,10 @@
 In the source an exercise is a cell with the tag `exercise` that holds its solution between the lines
 `### BEGIN SOLUTION` and `### END SOLUTION`. In code, the cell after it has the tag `check` and fails where
 something is missing; lines between `### BEGIN HIDDEN TESTS` and `### END HIDDEN TESTS` stay with the teacher.
-In Markdown it is an open question, which a person reads. What is handed out has nbgrader's metadata of cells
-(schema 3) with its checksums, so that either tool can go on with the other's notebooks.
+In Markdown it is an open question, which a person reads, and its marks are not seen on the page:
+`<!-- BEGIN SOLUTION -->` and `<!-- END SOLUTION -->`; nbgrader looks for their words. What is handed out
+has nbgrader's metadata of cells (schema 3) with its checksums, so that either tool can go on with the other's
+notebooks.
 """
 
 import hashlib
@@ -24,6 +26,7 @@ from fer_tools.notebooks import CHECK, EXERCISE
 
 MAY_FAIL = "raises-exception"  # tag of a cell after whose error Jupyter, papermill and nbval go on
 SOLUTION, HIDDEN = "SOLUTION", "HIDDEN TESTS"
+FORMS = {"code": "### {} {}", "markdown": "<!-- {} {} -->"}  # of marks, each a line of its own
 STUBS = {"code": ("# YOUR CODE HERE", "raise NotImplementedError()"), "markdown": ("YOUR ANSWER HERE",)}
 NAME = re.compile(r"[\w-]{1,64}", re.ASCII)  # what nbformat and nbgrader allow
 MARK = re.compile(rf"(BEGIN|END) ({SOLUTION}|{HIDDEN})")
@@ -103,12 +106,14 @@ def _faults(cells: list[Cell]) -> Iterator[str]:
         own = str(cell.get("id"))
         where = f"cell {number}, {own!r}"
         marks = [line.strip() for line in cell.source.split("\n") if MARK.search(line)]
-        region = {EXERCISE: SOLUTION, CHECK: HIDDEN}.get(kind, "") if cell.cell_type in STUBS else ""
-        pairs = [f"### BEGIN {region}", f"### END {region}"] * (len(marks) // 2)
+        region = {EXERCISE: SOLUTION, CHECK: HIDDEN}.get(kind, "") if cell.cell_type in FORMS else ""
+        form = FORMS.get(cell.cell_type, "{} {}")
+        pairs = [form.format(end, region) for end in ("BEGIN", "END")] * (len(marks) // 2)
         if marks != pairs or (kind == EXERCISE and not marks):
+            begin, end = (form.format(word, SOLUTION) for word in ("BEGIN", "END"))
             yield (
-                f"{where}: tagged {kind!r}, its marks are {marks}; an 'exercise' has ### BEGIN and ### END "
-                f"{SOLUTION} as lines of their own, a 'check' may have those of {HIDDEN}, others have none"
+                f"{where}: tagged {kind!r}, its marks are {marks}; an 'exercise' has {begin} and {end} "
+                f"as lines of their own, a 'check' may have those of {HIDDEN}, others have none"
             )
         if kind and (not NAME.fullmatch(own) or names[own] > 1):
             yield f"{where}: its id names it: letters, digits, _ and - alone, and no other cell's"

@@ -51,7 +51,7 @@ DOUBLE_CHECK = code(
     "assert doubled(-1) == -2, 'minus one is not doubled'\n### END HIDDEN TESTS",
     "check",
 )
-WHY = prose("why", "Why?\n\n### BEGIN SOLUTION\nBecause it is so.\n### END SOLUTION", "exercise")
+WHY = prose("why", "Why?\n\n<!-- BEGIN SOLUTION -->\nBecause it is so.\n<!-- END SOLUTION -->", "exercise")
 
 
 def source(*cells: Any) -> Any:
@@ -126,7 +126,15 @@ FAULTS = {
         [DOUBLE | {"source": "### BEGIN SOLUTION\n" + DOUBLE.source}, DOUBLE_CHECK],
     ),
     "nothing to solve": ("'double'", [DOUBLE | {"source": "1"}, DOUBLE_CHECK]),
-    "a mark in a line": ("'why'", [WHY | {"source": "So: ### BEGIN SOLUTION\nso\n### END SOLUTION"}]),
+    "a mark in a line": (
+        "'why'",
+        [WHY | {"source": "So: <!-- BEGIN SOLUTION -->\nso\n<!-- END SOLUTION -->"}],
+    ),
+    "marks that the page shows": ("'why'", [WHY | {"source": "### BEGIN SOLUTION\nso\n### END SOLUTION"}]),
+    "marks that Python cannot read": (
+        "'double'",
+        [DOUBLE | {"source": "<!-- BEGIN SOLUTION -->\n1\n<!-- END SOLUTION -->"}, DOUBLE_CHECK],
+    ),
     "a solution without tag": ("'why'", [WHY | {"metadata": {}}]),
     "hidden tests of an exercise": ("'double'", [DOUBLE | {"source": DOUBLE_CHECK.source}, DOUBLE_CHECK]),
     "no check": ("'double'", [DOUBLE, WHY, DOUBLE_CHECK]),
@@ -169,9 +177,8 @@ def solved_lines() -> set[str]:
         cells = named(notebook)
         for exercise in exercises.of_source(notebook):
             text = cells[exercise.name].source
-            found |= {
-                line.strip() for line in text.split("BEGIN SOLUTION")[1].split("### END")[0].split("\n")
-            }
+            solution = re.split(r"^.*(?:BEGIN|END) SOLUTION.*$", text, flags=re.MULTILINE)[1]
+            found |= {line.strip() for line in solution.split("\n")}
     return {line for line in found if len(line) >= 12}
 
 

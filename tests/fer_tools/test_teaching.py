@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nbconvert.filters import markdown2html
 
 from fer_lib.data.faces import FaceDataset
 from fer_tools import paths, stages
@@ -21,6 +22,7 @@ from fer_tools.json_files import read_json
 
 NOTEBOOKS = {kind.notebook: kind.path for kind in stages.STAGES.values()}
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+UNSEEN = "<!-- BEGIN SOLUTION -->", "<!-- END SOLUTION -->"  # of model answers: the page does not show these
 MATHS = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What opens, records and closes a stage, and what keeps figures and tables.
@@ -47,7 +49,7 @@ def tags(cell: dict[str, Any]) -> list[str]:
 
 def words(prose: str) -> int:
     """Count words: neither code nor formulas, addresses or model answers are prose."""
-    prose = re.sub(f"{BEGIN}.*?{END}", " ", prose, flags=re.DOTALL)
+    prose = re.sub("{}.*?{}".format(*UNSEEN), " ", prose, flags=re.DOTALL)
     prose = re.sub(r"`[^`]*`|\]\([^)]*\)", " ", MATHS.sub(" ", FENCE.sub(" ", prose)))
     return len(re.findall(r"[^\W\d_][\w'’-]*", prose))
 
@@ -58,7 +60,8 @@ def lines(code: str) -> list[str]:
 
 def test_words_are_counted_as_a_reader_counts():
     assert words("A *small* network's [map](other_file.ipynb), $x_i$, `some code` and 3 dots.") == 6
-    assert words(f"One.\n\n```python\nx = 1\n```\n\n$$y = a$$\n\n{BEGIN}\nTwo.\n{END}\n\nThree.") == 2
+    answer = "\n".join([UNSEEN[0], "Two.", UNSEEN[1]])
+    assert words(f"One.\n\n```python\nx = 1\n```\n\n$$y = a$$\n\n{answer}\n\nThree.") == 2
     assert len(lines("x = 1\n\n# a comment\nfor y in x:\n    pass\n")) == 3
 
 
@@ -177,9 +180,19 @@ def test_exercises_have_a_solution_and_a_check(name):
     assert open_ones and all(cell["id"].startswith("exercise-") for cell in open_ones)
     for cell in [*open_ones, *(cell for cell, _ in found)]:
         text = [line.strip() for line in cell["source"].splitlines()]
-        assert text.count(BEGIN) == text.count(END) == 1, cell["id"]
-        solution = text[text.index(BEGIN) + 1 : text.index(END)]
-        assert any(solution) and any(text[: text.index(BEGIN)]), cell["id"]
+        begin, end = (BEGIN, END) if cell["cell_type"] == "code" else UNSEEN
+        assert text.count(begin) == text.count(end) == 1, cell["id"]
+        solution = text[text.index(begin) + 1 : text.index(end)]
+        assert any(solution) and any(text[: text.index(begin)]), cell["id"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_page_shows_the_model_answer_and_no_mark(name):
+    for cell in cells(NOTEBOOKS[name], "markdown"):
+        if "exercise" in tags(cell):
+            page = markdown2html(cell["source"])
+            assert page.count("<p><em>A possible answer.</em>") == 1, cell["id"]
+            assert "SOLUTION" not in re.sub(r"<!--.*?-->", "", page), cell["id"]
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
