@@ -157,8 +157,7 @@ def test_prompts_are_answered_by_face(open_page):
     assert page.page.is_visible("#field") and not page.page.is_visible("#prompt")
 
 
-def test_prompts_are_balanced_and_in_random_order(open_page):
-    page = open_page()
+def test_prompts_are_balanced_and_in_random_order(page):
     for count in (30, 60, 90):
         made = page.module("measure.js", "m.prompts(given)", count)
         assert len(made) == count and {made.count(name) for name in EXPRESSIONS} == {count // 3}
@@ -197,9 +196,8 @@ NEUTRAL, HAPPY, UNSURE = [0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.4, 0.35, 0.25]
 
 
 @pytest.fixture
-def steps(open_page):
+def steps(page):
     """Give what a chooser says of a sequence of (ms, probabilities, allowed, listening)."""
-    page = open_page()
 
     def said(*given, **settings):
         return page.module("choose.js", STEPS, {"steps": given, "settings": settings})
