@@ -30,9 +30,7 @@ for _name in set(_found) - set(_FREE):
     del os.environ[_name]
 os.environ.update(SETTINGS)
 # Imported before, they have read what was there: what differs from the settings; see `fer_tools.run.stage`.
-MISSED = [
-    name for name in sorted({*_found, *SETTINGS} - set(_FREE)) if _found.get(name) != SETTINGS.get(name)
-]
+MISSED = sorted({name for name, _ in _found.items() ^ SETTINGS.items()} - set(_FREE))
 MISSED = MISSED if {"keras", "tensorflow"} & set(sys.modules) else []
 if MISSED:
     warnings.warn("import fer_lib before keras and tensorflow: they missed its settings", stacklevel=2)

@@ -13,6 +13,9 @@ from made import make_csv, make_folder
 
 from fer_lib.data.faces import DEFAULT_CLASSES
 from fer_lib.files import ROOT
+from fer_tools.run.machine import usable_cores
+
+NOTEBOOKS = "tests/references/"
 
 settings.register_profile("busy", deadline=None)  # how long an example takes depends on what else goes on
 settings.load_profile("busy")
@@ -26,13 +29,33 @@ def pytest_sessionstart() -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Take one process more than cores: each of them waits for a browser, a kernel or a disk now and then."""
+    return usable_cores() + 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin, where tests run in several processes, with what takes long: at the end no one works alone."""
+    if hasattr(config, "workerinput"):
+        slow = {_together(item.nodeid) for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: _together(item.nodeid) not in {NOTEBOOKS, *slow})
+
+
+def _together(nodeid: str) -> str:
+    """Return which tests this one stays with: those of its file; all notebooks, as 03 needs 02."""
+    file = nodeid.partition("::")[0]
+    return NOTEBOOKS if file.startswith(NOTEBOOKS) else file
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep together, where tests run in several processes, a file's tests and all notebooks: 03 needs 02."""
+    """Give each process the tests that stay together, and then the next."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "notebooks" if nodeid.startswith("tests/references/") else super()._split_scope(nodeid)
+            return _together(nodeid)
 
     return ByFile(config, log)
 

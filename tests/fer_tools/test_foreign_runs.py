@@ -12,7 +12,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-from processes import fer
 from staged import two_thousand_runs, write_run
 from synthetic import make_run, synthetic_run
 
@@ -413,27 +412,6 @@ def test_a_temporary_folder_of_a_killed_process_is_removed_by_the_next(tmp_path)
                 assert mine.exists()  # it is at work
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"fer-lab-of_another_program", "fer-labyrinth", "fer-lab-link"}
-
-
-@pytest.mark.slow
-def test_a_killed_verification_leaves_nothing_for_ever(make_face_folder, tmp_path, monkeypatch):
-    from processes import SMALL, command, wait_for
-
-    faces = make_face_folder(tmp_path / "faces", dict.fromkeys(("neutral", "happy", "surprise"), 40))
-    results, temporary = tmp_path / "results", tmp_path / "tmp"
-    temporary.mkdir()
-    assert fer(results, "run", "--data", faces, *SMALL).returncode == 0
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    (name,) = (path.name for path in results.glob("*_timestamp_*") if path.is_dir())
-    process = subprocess.Popen(**command(results, "verify", name), stdout=subprocess.DEVNULL)
-    wait_for(lambda: list(temporary.glob("fer-lab-*/*_timestamp_*/checkpoints/*.keras")), process)
-    process.kill()
-    process.wait()
-    assert list(temporary.glob("fer-lab-*"))
-    done = fer(results, "verify", name)
-    assert done.returncode == 0 and done.stdout.endswith("identical\n"), done.stderr
-    time.sleep(3)  # the kernel whose parent was killed ends by itself
-    assert not list(temporary.glob("*fer*"))
 
 
 # -- the terminal ------------------------------------------------------------------------------------------

@@ -166,18 +166,46 @@ def differing_files(one: Run, other: Run) -> set[str]:
     return {name for name in ours | theirs if ours.get(name) != theirs.get(name)}
 
 
-def test_the_same_again_at_the_same_time_is_the_same_to_the_byte(pair):
-    """Fresh runs and `fer verify`, all at once, into one results folder; `FER_RUNS=8` starts eight."""
-    count = int(os.environ.get("FER_RUNS", "2"))
-    started = [begun(pair.results, "run", "--data", pair.faces, *SMALL, "--report") for _ in range(count - 1)]
-    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    verify = subprocess.Popen(**command(pair.results, "verify", pair.whole.name), **piped)
-    out, err = verify.communicate()
-    assert verify.returncode == 0, err
-    assert out.endswith("\nidentical\n") and "epoch 3/3" in out
-    for process, run in started:
-        _, err = process.communicate()
-        assert process.returncode == 0, err
+@dataclass
+class Again:
+    """A verification that was killed, and then fresh runs and another verification, all at once."""
+
+    temporary: Path
+    left: list[Path]
+    fresh: list[tuple[Run, subprocess.CompletedProcess]]
+    verified: subprocess.CompletedProcess
+
+
+@pytest.fixture(scope="module")
+def again(pair, tmp_path_factory) -> Again:
+    """Make the run once more in all these ways, into one results folder; `FER_RUNS=8` starts eight."""
+    temporary = tmp_path_factory.mktemp("tmp")
+
+    def ended(process: subprocess.Popen) -> subprocess.CompletedProcess:
+        out, err = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(temporary))
+        verify = command(pair.results, "verify", pair.whole.name)
+        killed = subprocess.Popen(**verify, stdout=subprocess.DEVNULL)
+        wait_for(lambda: list(temporary.glob("fer-lab-*/*_timestamp_*/checkpoints/*.keras")), killed)
+        killed.kill()
+        killed.wait()
+        left = list(temporary.glob("fer-lab-*"))
+        count = int(os.environ.get("FER_RUNS", "2")) - 1
+        given = ("run", "--data", pair.faces, *SMALL, "--report")
+        started = [begun(pair.results, *given) for _ in range(count)]
+        verifying = subprocess.Popen(**verify, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    verified, fresh = ended(verifying), [(run, ended(process)) for process, run in started]
+    return Again(temporary, left, fresh, verified)
+
+
+def test_the_same_again_at_the_same_time_is_the_same_to_the_byte(pair, again):
+    assert again.verified.returncode == 0, again.verified.stderr
+    assert again.verified.stdout.endswith("\nidentical\n") and "epoch 3/3" in again.verified.stdout
+    for run, done in again.fresh:
+        assert done.returncode == 0, done.stderr
         assert differing_files(run, pair.whole) == set()
         for name in ("report.pdf", "report.tex"):
             assert (run.path / name).read_bytes() == (pair.whole.path / name).read_bytes()
@@ -188,7 +216,12 @@ def test_the_same_again_at_the_same_time_is_the_same_to_the_byte(pair):
             for entry in document["stages"].values():
                 del entry["seconds"], entry["notebook"]
         assert documents[0] == documents[1]
-    assert len({run.path for _, run in started}) == count - 1
+    assert len({run.path for run, _ in again.fresh}) == len(again.fresh) > 0
+
+
+def test_a_killed_verification_leaves_nothing_for_ever(again):
+    assert again.left and again.verified.returncode == 0
+    assert not list(again.temporary.glob("*fer*"))  # the kernel whose parent was killed has ended by itself
 
 
 def test_killed_at_random_moments_and_resumed_it_is_the_same_to_the_byte(pair):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import keras2
 import numpy as np
@@ -51,10 +52,10 @@ def reference():
     return predict_files.choose(str(REFERENCE), CLASSES)
 
 
-def fer(*arguments, cwd=None):
+def fer(*arguments):
     command = [sys.executable, "-m", "fer_tools", "predict", *arguments]
     environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
 def test_pictures_are_recognised_whatever_their_size_and_colour(faces, pictures, reference):
@@ -232,18 +233,22 @@ def test_json_of_any_name_on_any_terminal(pictures, tmp_path, encoding):
 
 
 @pytest.mark.slow
-def test_the_command(pictures, tmp_path):
+def test_the_command(pictures):
     small, _ = pictures
     done = fer("--model", str(REFERENCE), "--classes", ",".join(CLASSES), small[0], small[59])
     assert done.returncode == 0 and not done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 2 and lines[0].startswith(small[0])
     assert all(line.count("%") == 3 for line in lines)
-    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
-    done = fer("--json", "broken.png", small[59], cwd=tmp_path)
-    assert done.returncode == 2
-    assert [row["image"] for row in json.loads(done.stdout)] == [small[59]]
-    assert done.stderr.startswith("fer: broken.png: ") and len(done.stderr.splitlines()) == 1
+
+
+def test_a_picture_that_is_broken_is_one_line_beside_the_others(pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("broken.png").write_bytes(b"\x89PNG")
+    assert commands.main(["predict", "--json", "broken.png", pictures[0][59]]) == 2
+    out, err = capsys.readouterr()
+    assert [row["image"] for row in json.loads(out)] == [pictures[0][59]]
+    assert err.startswith("fer: broken.png: ") and len(err.splitlines()) == 1
 
 
 @pytest.mark.slow

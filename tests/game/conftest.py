@@ -28,7 +28,9 @@ def served() -> Iterator[server.Server]:
 def page(chromium: str, playwright: Any, served: server.Server) -> Iterator[Page]:
     """Give the page, open for all tests of a file, with a camera that they turn to faces."""
     browser = playwright.chromium.launch(executable_path=chromium, args=ROOT_ONLY)
-    yield Page(browser.new_page(), served.url, directed=True)
+    opened = Page(browser.new_page(), served.url, directed=True)
+    yield opened
+    opened.check_quiet()
     browser.close()
 
 

@@ -115,16 +115,19 @@ def test_chromiums_own_camera_is_quick_enough(open_page, tmp_path):
     """Every expression that is chosen is the one that was shown; times, and what a trace holds."""
     page = open_page(film(tmp_path / "looks.mjpeg", looks([1, 2, 0], 3, seed=3)))
     page.page.click("#camera")
-    page.page.wait_for_timeout(14_000)
-    recorded = trace.checked(page.trace(), "the page's")
-    frames, events = recorded["frames"], recorded["events"]
+    for _ in range(3):  # once, unless the machine is busy
+        page.page.wait_for_timeout(14_000)
+        recorded = trace.checked(page.trace(), "the page's")
+        frames, events = recorded["frames"], recorded["events"]
+        chosen = [event for event in events if event["type"] == "choice"]
+        if len(chosen) >= 3:
+            break
     times = np.array([each["ms"] for each in frames[10:]])
     rate = 1000 * (len(frames) - 1) / (frames[-1]["t"] - frames[0]["t"])
     print(
         f"frame to answer: median {np.median(times):.1f} ms, p95 {np.percentile(times, 95):.1f}; "
         f"{rate:.1f} frames a second; ready after {page.page.get_attribute('html', 'data-ready')} ms"
     )
-    chosen = [event for event in events if event["type"] == "choice"]
     assert len(chosen) >= 3
     assert [event["intended"] for event in chosen] == [event["expression"] for event in chosen]
     share = np.mean([each["face"] is not None for each in frames])
@@ -157,8 +160,7 @@ def test_prompts_are_answered_by_face(open_page):
     assert page.page.is_visible("#field") and not page.page.is_visible("#prompt")
 
 
-def test_prompts_are_balanced_and_in_random_order(open_page):
-    page = open_page()
+def test_prompts_are_balanced_and_in_random_order(page):
     for count in (30, 60, 90):
         made = page.module("measure.js", "m.prompts(given)", count)
         assert len(made) == count and {made.count(name) for name in EXPRESSIONS} == {count // 3}
@@ -197,9 +199,8 @@ NEUTRAL, HAPPY, UNSURE = [0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.4, 0.35, 0.25]
 
 
 @pytest.fixture
-def steps(open_page):
+def steps(page):
     """Give what a chooser says of a sequence of (ms, probabilities, allowed, listening)."""
-    page = open_page()
 
     def said(*given, **settings):
         return page.module("choose.js", STEPS, {"steps": given, "settings": settings})

@@ -77,7 +77,7 @@ def main() -> None:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         path = (sys.argv[1:] or [shutil.which("chromium")])[0]
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"] * (os.geteuid() == 0))
-        page = Page(browser.new_page(), served.url, directed=True)
+        page = Page(browser.new_page(), served.url, directed=True, rate=30)
         play(page)
         recorded = trace.checked(page.trace(), "the page's")
         trace.write(TARGET, recorded)

@@ -101,7 +101,12 @@ def held(path: Path, config: dict[str, Any], seed: int = 0) -> Path:
 
     import fer_lib.augmentation  # noqa: F401  (our layers)
 
-    model = keras.saving.deserialize_keras_object(json.loads(json.dumps(config)))
+    config = json.loads(json.dumps(config))
+    if config["class_name"] == "Sequential":  # Keras would build all layers again after each that it adds
+        made = [keras.saving.deserialize_keras_object(each) for each in config["config"]["layers"]]
+        model = keras.Sequential(made, name=config["config"]["name"])
+    else:
+        model = keras.saving.deserialize_keras_object(config)
     rng = np.random.default_rng(seed)
     model.set_weights([rng.normal(0, 0.05, weight.shape) for weight in model.get_weights()])
     model.save(path)
