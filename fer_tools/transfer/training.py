@@ -17,7 +17,8 @@ from fer_lib.data.picture import network_input
 from fer_lib.evaluation import predict
 from fer_lib.files import MEGABYTE, UsageError, atomic_path
 
-LEAST_STEPS = 5  # an epoch of few images counts as so many: they are seen more often
+# With few images there are more epochs: so many batches for one of the epochs asked for, so many in all.
+LEAST_BATCHES, LEAST_STEPS = 5, 100
 HEAD_EPOCHS, HEAD_RATE = 30, 1e-2  # of a new head on frozen features
 VALIDATED = 5  # times in a training on all images; of one on fewer, the end alone counts
 STATISTICS = 512  # images from which the statistics of batch normalisation are taken
@@ -67,6 +68,11 @@ class Trained:
         """Share of the validation images that the network at the end has right."""
         return self.history[-1]["val_accuracy"]
 
+    @property
+    def val_loss(self) -> float:
+        """Cross-entropy of the validation images."""
+        return self.history[-1]["val_loss"]
+
 
 class Trainer:
     """A network for a topic, compiled once: each training begins with other weights.
@@ -78,7 +84,7 @@ class Trainer:
     train, validation : FaceDataset
     settings : fer_tools.parameters.Transfer
     epochs : int
-        On all images; on fewer than five batches there are more, so that as many steps are taken.
+        On all images; on few there are more, see `steps`.
     folder : Path
         Where finished trainings are kept, from which an interrupted stage goes on.
 
@@ -170,8 +176,7 @@ class Trainer:
             if condition.blocks == 0:  # those of a network that has seen nothing are no statistics at all
                 self._statistics.renew()
             return self._train_head(images, labels, seed)
-        steps = math.ceil(len(index) / self.settings.batch_size)
-        epochs = max(self.epochs, math.ceil(LEAST_STEPS * self.epochs / steps))
+        epochs = self.steps(condition) // self._batches(condition)
         self._decay.assign(condition.decay)
         rate = self.settings.learning_rate
         renew = self._statistics.renew
@@ -180,6 +185,19 @@ class Trainer:
             self.model, (images, labels), self._validation, epochs, self.settings, seed, rate, renew, looks
         )
         return Trained(self.model.get_weights(), history)
+
+    def _batches(self, condition: Condition) -> int:
+        each = condition.per_class
+        counts = (min(count, each or count) for count in self._faces.counts().values())
+        return math.ceil(sum(counts) / self.settings.batch_size)
+
+    def steps(self, condition: Condition) -> int:
+        """Return how many steps all layers are trained for, in whole epochs; 0 where the head alone is."""
+        if condition.frozen:
+            return 0
+        batches = self._batches(condition)
+        least = max(LEAST_BATCHES * self.epochs, LEAST_STEPS if condition.per_class else 0)
+        return batches * max(self.epochs, math.ceil(least / batches))
 
     def _drawn(self, per_class: int, seed: int) -> np.ndarray:
         """Return the places of the first images of each class in an order of the seed; all for 0."""

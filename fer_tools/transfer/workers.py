@@ -18,6 +18,7 @@ from fer_lib import tensorflow_import
 from fer_lib.files import UsageError, atomic_path
 from fer_tools import environment
 from fer_tools.progress import Progress
+from fer_tools.run.machine import usable_cores
 from fer_tools.transfer.training import Condition, Trained, Trainer
 
 MEMORY = 3 * 2**29  # bytes for a process that trains, with room to spare
@@ -50,6 +51,7 @@ class Workers:
         try:
             with Progress(len(conditions)) as progress:
                 progress.done = len(conditions) - len(waiting)
+                waiting.sort(key=self._trainer.steps, reverse=True)  # what takes long first: all end together
                 futures = {self._submit(condition): condition for condition in waiting}
                 for future in as_completed(futures):
                     said = f"{futures[future].key}  val_accuracy {future.result():.3f}"
@@ -96,9 +98,8 @@ class Workers:
 
 def _processes() -> int:
     import psutil
-    from dask.system import CPU_COUNT
 
-    return max(1, min(CPU_COUNT, psutil.virtual_memory().available // MEMORY))
+    return max(1, min(usable_cores(), psutil.virtual_memory().available // MEMORY))
 
 
 _made_of: tuple[Any, ...] = ()

@@ -536,8 +536,11 @@ def transfer_metrics(run: Finished) -> dict[str, Any]:
     decay = float(trained["decay"].min())
     found |= {"trainable_frozen": head, "blocks": 4, "epochs": 1, "repeats": 2, "trainings": len(trained)}
     sentence = run.metrics["transfer.decay_sentence"]
-    tried = re.fullmatch(r"On the validation images, (.*)% with 1, (.*)% with 0.5: (.*)\.", sentence)
-    assert (decay == 1) == (float(tried[1]) >= float(tried[2])) and decay in (1, 0.5)
+    tried = re.fullmatch(r"Cross-entropy .* is (.*) with 1, (.*) with 0.5: (.*)\.", sentence)
+    assert (decay == 1) == (float(tried[1]) <= float(tried[2])) and decay in (1, 0.5)
+    curves = pd.read_csv(run.path / "tables" / "curves.csv").dropna(subset="val_loss")
+    last = curves[curves["condition"] == "tuned_transfer"].groupby("seed")["val_loss"].last()
+    assert len(last) == 2 and f"{last.mean():.3f} with {decay:g}" in sentence
     assert tried[3] == ("all blocks keep one rate" if decay == 1 else "the rate is multiplied by 0.5 a block")
     found |= {"decay": decay, "decay_sentence": sentence}
     sentence = run.metrics["transfer.mirror_sentence"]
