@@ -17,8 +17,8 @@ from fer_lib.data.picture import network_input
 from fer_lib.evaluation import predict
 from fer_lib.files import MEGABYTE, UsageError, atomic_path
 
-# With few images there are more epochs: so many batches for one of the epochs asked for, so many in all.
-LEAST_BATCHES, LEAST_STEPS = 5, 100
+# An epoch of few images counts as so many batches, which are seen more often: 25 up to 100 in all, then 5.
+SHORT, FEW, LONG = 25, 100, 5
 HEAD_EPOCHS, HEAD_RATE = 30, 1e-2  # of a new head on frozen features
 VALIDATED = 5  # times in a training on all images; of one on fewer, the end alone counts
 STATISTICS = 512  # images from which the statistics of batch normalisation are taken
@@ -196,7 +196,7 @@ class Trainer:
         if condition.frozen:
             return 0
         batches = self._batches(condition)
-        least = max(LEAST_BATCHES * self.epochs, LEAST_STEPS if condition.per_class else 0)
+        least = max(LONG * self.epochs, min(SHORT * self.epochs, FEW) if condition.per_class else 0)
         return batches * max(self.epochs, math.ceil(least / batches))
 
     def _drawn(self, per_class: int, seed: int) -> np.ndarray:

@@ -304,38 +304,36 @@ def test_a_class_that_is_done_is_done(small, monkeypatch):
     assert not (small / "out" / "feedback" / "old.md").exists()
 
 
-def test_the_page_in_a_browser(small, tmp_path):
+def test_the_page_in_a_browser(small, tmp_path, playwright, chromium):
     """It sorts by click and key, unfolds by link, fits a telephone, and asks nobody for anything."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 800})
-        asked, said = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        address = (small / "out" / "class.html").as_uri()
-        page.goto(address)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    asked, said = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    address = (small / "out" / "class.html").as_uri()
+    page.goto(address)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
-        def names() -> list[str]:
-            return page.locator("table.students > tbody > tr:first-child > th").all_inner_texts()
+    def names() -> list[str]:
+        return page.locator("table.students > tbody > tr:first-child > th").all_inner_texts()
 
-        first = names()
-        page.click("table.students button:has-text('s6')")
-        shares = page.locator("table.students > tbody > tr:first-child > td:nth-child(4)").all_inner_texts()
-        known = [float(share.rstrip("%")) for share in shares if "%" in share]
-        assert known == sorted(known) and shares[-1] == "–" and names() != first
-        page.focus("table.students button:has-text('Student')")
-        page.keyboard.press("Enter")
-        assert page.locator("th[aria-sort=ascending]").inner_text().startswith("Student")
-        assert names() == sorted(names(), key=str.casefold)
-        page.keyboard.press("Enter")
-        assert names() == sorted(names(), key=str.casefold, reverse=True)
-        page.goto(f"{address}#s1")
-        page.wait_for_selector("#s1 details[open]")
-        assert page.evaluate("document.querySelectorAll('script').length") == 1
-        page.click("#s1 a:has-text('Feedback')")
-        assert page.url.endswith(".html") and "feedback/" in page.url
-        browser.close()
+    first = names()
+    page.click("table.students button:has-text('s6')")
+    shares = page.locator("table.students > tbody > tr:first-child > td:nth-child(4)").all_inner_texts()
+    known = [float(share.rstrip("%")) for share in shares if "%" in share]
+    assert known == sorted(known) and shares[-1] == "–" and names() != first
+    page.focus("table.students button:has-text('Student')")
+    page.keyboard.press("Enter")
+    assert page.locator("th[aria-sort=ascending]").inner_text().startswith("Student")
+    assert names() == sorted(names(), key=str.casefold)
+    page.keyboard.press("Enter")
+    assert names() == sorted(names(), key=str.casefold, reverse=True)
+    page.goto(f"{address}#s1")
+    page.wait_for_selector("#s1 details[open]")
+    assert page.evaluate("document.querySelectorAll('script').length") == 1
+    page.click("#s1 a:has-text('Feedback')")
+    assert page.url.endswith(".html") and "feedback/" in page.url
+    browser.close()
     assert said == [] and all(url.startswith("file:") for url in asked)
