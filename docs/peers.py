@@ -98,6 +98,8 @@ def main(answers: str, data: str, path: str = "") -> None:
             if ours is not None:
                 all_right[peer] = right
     if path:
+        for name in set(all_right) - set(costs):
+            print(f"{name}: not in the figure, for its costs are not known here (COSTS)")
         style.save(figure(all_right, costs), Path(path).with_suffix(""), kinds=["svg"])
 
 

@@ -242,10 +242,8 @@ def _pool(jobs: int | None, scheduler: str | None) -> Iterator[tuple[Executor, i
         with sweep.cluster(1, None, scheduler) as client:
             yield client.get_executor(pure=False), sum(client.nthreads().values())
         return
-    import psutil
 
-    fitting = max(1, psutil.virtual_memory().available // MEMORY)
-    jobs = jobs or min(machine.usable_cores(), fitting)
+    jobs = jobs or machine.processes(MEMORY)
     pool = ThreadPoolExecutor(jobs)
     try:
         yield pool, jobs

@@ -62,6 +62,13 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def processes(memory: int) -> int:
+    """Return how many processes that take so many bytes fit: at most one a core, at least one."""
+    import psutil
+
+    return max(1, min(usable_cores(), psutil.virtual_memory().available // memory))
+
+
 def differences(then: Any, now: Any) -> str:
     """Say in what two machines differ that decides digits, as far as it is recorded; "" if in nothing."""
     then, now = (place if isinstance(place, dict) else {} for place in (then, now))  # somebody's run.json

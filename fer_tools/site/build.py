@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 
-from fer_lib.files import MEGABYTE, UsageError, atomic_path, printable, read_regular, write_text
+from fer_lib.files import UsageError, printable, write_text
 from fer_tools import environment, paths
 from fer_tools.commands.report import outcome
 from fer_tools.play import server
@@ -17,7 +17,6 @@ from fer_tools.report.build import FORMATS, edges, pandoc
 from fer_tools.run.run import Run
 from fer_tools.students import release
 
-LARGEST = 64 * MEGABYTE  # of a file
 # Pages of the checkout, and the picture in one of them: they lie in the site as in the student's folder.
 PAGES = {
     **{f"docs/{name}": name for name in ("conf.py", "index.md", "game.md", "student.md", "promises.md")},
@@ -61,7 +60,7 @@ def _gather(source: Path, extra: Path, run: Run) -> None:
     """Write the pages that Sphinx renders, and what it leaves as it is."""
     root = paths.checkout("make site")
     for path, name in PAGES.items():
-        _copy(root / path, source / name)
+        release.copy_file(root / path, source / name)
     for name, notebook in release.sources():
         try:
             shown = release.for_students(notebook, outputs=True)
@@ -70,13 +69,7 @@ def _gather(source: Path, extra: Path, run: Run) -> None:
         write_text(source / "notebooks" / name, nbformat.writes(shown))
     write_text(source / "report.md", _report(run, extra / "report"))
     for name, path in server.files_of_page().items():
-        _copy(path, extra / "game" / name.lstrip("/"))
-
-
-def _copy(path: Path, target: Path) -> None:
-    content = read_regular(path, LARGEST)
-    with atomic_path(target) as temporary:
-        temporary.write_bytes(content)
+        release.copy_file(path, extra / "game" / name.lstrip("/"))
 
 
 def _report(run: Run, folder: Path) -> str:
@@ -87,7 +80,7 @@ def _report(run: Run, folder: Path) -> str:
         why = (wrong or ["it has no report"])[0]
         raise UsageError(f"{run.path}: {why}; `fer report` makes one, or name another run, REPORT=...")
     for kind in there:
-        _copy(run.path / f"report.{kind}", folder / f"report.{kind}")
+        release.copy_file(run.path / f"report.{kind}", folder / f"report.{kind}")
     items = "\n".join(f'<li><a href="report/report.{kind}">{KINDS[kind]}</a></li>' for kind in there)
     told = html.escape(printable(f"Of the run {run.name}: {outcome(run)}."))
     return f"# The report\n\n```{{raw}} html\n<p>{told}</p>\n<ul>\n{items}\n</ul>\n```\n"

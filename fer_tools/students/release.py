@@ -120,8 +120,8 @@ def write(folder: Path) -> list[Path]:
             except UsageError as error:
                 raise UsageError(f"{name}: {error}") from None
         for path in _taken(root):
-            _copy(path, student / path.relative_to(root))
-        _copy(root / GUIDE, student / "README.md")
+            copy_file(path, student / path.relative_to(root))
+        copy_file(root / GUIDE, student / "README.md")
         write_text(student / "Makefile", _makefile(root))
         for path in (student, teacher):
             shutil.rmtree(folder / path.name, ignore_errors=True)
@@ -155,7 +155,8 @@ def _taken(root: Path) -> Iterator[Path]:
                 yield inner
 
 
-def _copy(path: Path, target: Path) -> None:
+def copy_file(path: Path, target: Path) -> None:
+    """Copy a file of the checkout; a link, or what is larger than `LARGEST`, is refused."""
     content = read_regular(path, LARGEST)
     with atomic_path(target) as temporary:
         temporary.write_bytes(content)

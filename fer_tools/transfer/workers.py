@@ -18,7 +18,7 @@ from fer_lib import tensorflow_import
 from fer_lib.files import UsageError, atomic_path
 from fer_tools import environment
 from fer_tools.progress import Progress
-from fer_tools.run.machine import usable_cores
+from fer_tools.run.machine import processes
 from fer_tools.transfer.training import Condition, Trained, Trainer
 
 MEMORY = 3 * 2**29  # bytes for a process that trains, with room to spare
@@ -78,7 +78,7 @@ class Workers:
             with atomic_path(self._trainer.folder / SOURCE) as temporary:
                 self._trainer.source.save(temporary)
             self._pool = ProcessPoolExecutor(
-                _processes(),
+                processes(MEMORY),
                 multiprocessing.get_context("spawn"),  # TensorFlow does not survive a fork
                 _begin,
                 (self._trainer.made_of,),
@@ -94,12 +94,6 @@ class Workers:
                     process.kill()
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
-
-
-def _processes() -> int:
-    import psutil
-
-    return max(1, min(usable_cores(), psutil.virtual_memory().available // MEMORY))
 
 
 _made_of: tuple[Any, ...] = ()
