@@ -23,7 +23,7 @@ def setup(settings: Any, images: int, validation_images: int, targets: str = "la
     images, validation_images : int
         How many there are of each.
     targets : str
-        What the network is to say of the training images; see `teachers.targets`.
+        What the network is to say of the training images; see `teachers.lesson`.
     """
     return {
         "optimizer": "AdamW" if settings.weight_decay else "Adam",

@@ -3,17 +3,23 @@
 Source: Hinton et al. (2015), Distilling the knowledge in a neural network, arXiv:1503.02531.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fer_lib import training
 from fer_lib.archives import read_arrays
+from fer_lib.data import load
 from fer_lib.data.faces import FaceDataset
+from fer_lib.data.split import Split
 from fer_lib.files import MEGABYTE, ROOT, UsageError
 
 FILES = {"shipped": ROOT / "data" / "teachers" / "fer2013_soft_labels.npz"}  # by the parameter `teacher`
 LARGEST = 16 * MEGABYTE
+LEAST = 0.1  # of the probability of our classes, for a photograph of another
 
 
 def files(teacher: str) -> dict[str, Path]:
@@ -21,50 +27,113 @@ def files(teacher: str) -> dict[str, Path]:
     return {"teacher": FILES[teacher]} if teacher else {}
 
 
-def targets(faces: FaceDataset, teacher: str) -> tuple[np.ndarray, str]:
-    """Return what a network is to say of each face, and what that is in words.
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a network is trained with.
+
+    Attributes
+    ----------
+    images : (n, 48, 48) uint8
+    targets : (n, classes) float32
+        What it is to say of each. A row sums to what the image counts; the mean over all is 1.
+    said : str
+        Whose targets they are, in words, and of how many images.
+    """
+
+    images: np.ndarray
+    targets: np.ndarray
+    said: str
+
+
+def lesson(settings: Any, split: Split) -> Lesson:
+    """Return the training images and what a network is to say of them.
+
+    Without a teacher these are the labels. With one it is what the teacher says of the classes, and where all
+    images are trained on (`train_samples` is None), photographs of the other classes that the teacher knows
+    are trained on, too: a frightened face may be three parts surprise. Each counts by the probability that
+    the teacher gives to our classes together, if that is `LEAST` or more; those with the pixels of validation,
+    test or our own training images, or of one before, are left out.
 
     Parameters
     ----------
-    faces : FaceDataset
-        To train on. A face that the teacher does not know by its pixels keeps its label.
-    teacher : str
-        "shipped", or empty: labels alone.
-
-    Returns
-    -------
-    ndarray, str
-        (n, classes) float32, rows of sum 1: a teacher's probabilities of these classes, or a single 1.
+    settings : fer_tools.parameters.Training
+    split : Split
+        Of `load.load_split`. A face that the teacher does not know by its pixels keeps its label.
 
     Raises
     ------
     UsageError
         If the teacher knows none of the faces, or has other classes, or its file is damaged.
     """
-    found = training.one_hot(faces.labels, len(faces.classes))
-    if not teacher:
-        return found, "labels"
-    keys, probabilities, names = _read(FILES[teacher])
-    if unknown := sorted(set(faces.classes) - set(names)):
+    own = split.train
+    labels = training.one_hot(own.labels, len(own.classes))
+    if not settings.teacher:
+        return Lesson(own.images, labels, "labels")
+    table = _read(FILES[settings.teacher])
+    if unknown := sorted(set(own.classes) - set(table.names)):
         raise UsageError(
-            f"teacher={teacher}: knows {', '.join(names)}, not {', '.join(unknown)}; leave teacher empty"
-        )
-    ours = np.array([int(digest[:16], 16) for digest in faces.pixel_digests()], np.uint64)
-    place = np.minimum(np.searchsorted(keys, ours), len(keys) - 1)
-    said = probabilities[place][:, [names.index(name) for name in faces.classes]].astype(np.float64)
-    total = said.sum(axis=1, keepdims=True)
-    known = (keys[place] == ours) & (total[:, 0] > 0)
-    if not known.any():
-        raise UsageError(
-            f"teacher={teacher}: knows none of the {len(faces):,} training images, only FER2013's; "
+            f"teacher={settings.teacher}: knows {', '.join(table.names)}, not {', '.join(unknown)}; "
             "leave teacher empty"
         )
-    found[known] = (said / np.where(total > 0, total, 1))[known]
-    return found, f"soft labels of {known.sum():,} training images, labels of {(~known).sum():,}"
+    told, total = table.of(own, own.classes)
+    if not (known := total > 0).any():
+        raise UsageError(
+            f"teacher={settings.teacher}: knows none of the {len(own):,} training images, only FER2013's; "
+            "leave teacher empty"
+        )
+    targets = np.where(known[:, None], told, labels)
+    said = f"soft labels of {known.sum():,} training images, labels of {(~known).sum():,}"
+    others = _others(settings, split, table.names)
+    if settings.train_samples is not None or not len(others):
+        return Lesson(own.images, targets.astype(np.float32), said)
+    told, total = table.of(others, own.classes)
+    kept = total >= LEAST
+    counts = np.concatenate([np.ones(len(own)), total[kept]])
+    targets = np.concatenate([targets, told[kept]]) * (counts / counts.mean())[:, None]
+    said += (
+        f"; beside them {kept.sum():,} of {len(others):,} images of other classes, "
+        f"which count as {total[kept].sum():,.0f}"
+    )
+    return Lesson(np.concatenate([own.images, others.images[kept]]), targets.astype(np.float32), said)
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return ascending keys (n,), probabilities (n, k) and the names of the k classes."""
+def _others(settings: Any, split: Split, names: Sequence[str]) -> FaceDataset:
+    """Load the images of those of the classes that the settings do not name and the data have."""
+    source, classes = load.resolve(settings.data), list(split.train.classes)
+    counted = source.counts("train")
+    there = [each for each in names if each not in classes and counted.get(source.folder_of("train", each))]
+    faces = load.load_faces(source, classes + there, "train")
+    faces = faces.take(faces.labels >= len(classes))
+    tests = load.pixel_digests_of_test_images(settings.test_data or source, classes + there)
+    ours = [part.pixel_digests() for part in (split.train, split.validation)]
+    digests = faces.pixel_digests()
+    first = np.zeros(len(faces), bool)
+    first[np.unique(digests, return_index=True)[1]] = True
+    return faces.take(first & ~np.isin(digests, np.concatenate([tests, *ours])))
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """Ascending keys (n,) of images, probabilities (n, k), and the names of the k classes."""
+
+    keys: np.ndarray
+    probabilities: np.ndarray
+    names: list[str]
+
+    def of(self, faces: FaceDataset, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities given that it is one of the classes, (m, classes), and of that it is, (m,).
+
+        Both are 0 for a face that is not in the table.
+        """
+        ours = np.array([int(digest[:16], 16) for digest in faces.pixel_digests()], np.uint64)
+        place = np.minimum(np.searchsorted(self.keys, ours), len(self.keys) - 1)
+        said = self.probabilities[place][:, [self.names.index(name) for name in classes]].astype(np.float64)
+        said[self.keys[place] != ours] = 0
+        total = said.sum(axis=1)
+        return said / np.where(total > 0, total, 1)[:, None], total
+
+
+def _read(path: Path) -> _Table:
     try:
         arrays = read_arrays(path, LARGEST)
         keys, probabilities, names = (arrays[name] for name in ("keys", "probabilities", "classes"))
@@ -75,4 +144,4 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
             raise ValueError("its keys do not ascend, or probabilities are none")
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"{path}: damaged ({error}); restore it from git") from error
-    return keys, probabilities, names
+    return _Table(keys, probabilities, names)

@@ -167,23 +167,34 @@ def densenet(classes: int) -> nn.Module:
 
 
 class Plain(nn.Module):
-    """Two normalised convolutions beside an identity, ReLU after the sum: a block of `optimized`."""
+    """Two normalised convolutions beside an identity, ReLU after the sum: a block of `optimized`.
 
-    def __init__(self, width: int) -> None:
+    `reduction`: of squeeze-and-excitation before the sum; 0 for none.
+    """
+
+    def __init__(self, width: int, reduction: int = 0) -> None:
         super().__init__()
         self.body = nn.Sequential(normalised(width, width), convolution(width, width), nn.BatchNorm2d(width))
+        if reduction:
+            self.body.append(SqueezeExcitation(width, reduction))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activated sum."""
         return F.relu(x + self.body(x))
 
 
-def optimized(classes: int, stem: int = 16, stages: tuple[tuple[int, int], ...] = ()) -> nn.Module:
+def optimized(
+    classes: int,
+    stem: int = 16,
+    stages: tuple[tuple[int, int], ...] = ((32, 1), (48, 2), (64, 0)),
+    reduction: int = 0,
+    pool: Callable[[int], nn.Module] = nn.MaxPool2d,
+) -> nn.Module:
     """Return the shape of `fer_lib/models/optimized_model.py`, or the same with other widths and depths."""
     layers: list[nn.Module] = [normalised(1, stem)]
     inputs = stem
-    for width, blocks in stages or ((32, 1), (48, 2), (64, 0)):
-        layers += [nn.MaxPool2d(2), normalised(inputs, width), *(Plain(width) for _ in range(blocks))]
+    for width, blocks in stages:
+        layers += [pool(2), normalised(inputs, width), *(Plain(width, reduction) for _ in range(blocks))]
         inputs = width
     return nn.Sequential(*layers, *head(inputs, classes, 0.2))
 
@@ -193,6 +204,47 @@ def small(classes: int) -> nn.Module:
     return optimized(classes, 12, ((20, 1), (28, 2), (48, 0)))
 
 
+def squeezed(classes: int) -> nn.Module:
+    """Return `optimized` with squeeze-and-excitation in its blocks, and fewer filters at the end."""
+    return optimized(classes, 16, ((32, 1), (48, 2), (60, 0)), 8)
+
+
+def deeper(classes: int) -> nn.Module:
+    """Return `optimized` with a block at 6x6 pixels, and fewer filters."""
+    return optimized(classes, 16, ((28, 1), (38, 2), (52, 1)))
+
+
+def deeper_squeezed(classes: int) -> nn.Module:
+    """Return `deeper` with squeeze-and-excitation."""
+    return optimized(classes, 16, ((28, 1), (38, 2), (51, 1)), 8)
+
+
+def deeper_averaging(classes: int) -> nn.Module:
+    """Return `deeper_squeezed` with average pooling."""
+    return optimized(classes, 16, ((28, 1), (38, 2), (51, 1)), 8, nn.AvgPool2d)
+
+
+def small_deeper(classes: int) -> nn.Module:
+    """Return `deeper_squeezed` with at most 58,423 parameters."""
+    return optimized(classes, 12, ((18, 1), (24, 2), (30, 1)), 4)
+
+
+def averaging(classes: int) -> nn.Module:
+    """Return `optimized` with average instead of maximum pooling."""
+    return optimized(classes, pool=nn.AvgPool2d)
+
+
+def small_squeezed(classes: int) -> nn.Module:
+    """Return `small` with squeeze-and-excitation in its blocks."""
+    return optimized(classes, 12, ((20, 1), (28, 2), (48, 0)), 4)
+
+
+def small_separable(classes: int) -> nn.Module:
+    """Return `separable` with at most 58,423 parameters."""
+    layers = staged(Separable, 16, (32, 48, 64), (2, 3, 2))
+    return nn.Sequential(*layers, *head(64, classes, 0.1))
+
+
 def separable(classes: int) -> nn.Module:
     """Return separable residual blocks with squeeze-and-excitation, under 150,000 parameters."""
     layers = staged(Separable, 24, (48, 80, 112), (2, 3, 2))
@@ -200,7 +252,13 @@ def separable(classes: int) -> nn.Module:
 
 
 TEACHERS = {"wide_resnet": wide_resnet, "se_resnet": se_resnet, "vgg": vgg, "densenet": densenet}
-STUDENTS = {"optimized": optimized, "separable": separable, "small": small}
+STUDENTS = {
+    network.__name__: network
+    for network in (
+        *(optimized, squeezed, deeper, deeper_squeezed, deeper_averaging, averaging, separable),
+        *(small, small_squeezed, small_deeper, small_separable),
+    )
+}
 
 
 def parameters(network: nn.Module) -> int:

@@ -13,7 +13,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 THREE = [CLASSES.index(name) for name in ("neutral", "happy", "surprise")]
@@ -55,6 +55,19 @@ def temperature_of(probabilities: Array, labels: Array) -> float:
     )
 
 
+def weights_of(answers: Array, labels: Array) -> Array:
+    """Return the weights (teachers,) at which the mean of their answers (teachers, n, k) has the lowest loss."""
+    known = ~np.isnan(answers[:, :, 0]).any(0)
+    said = answers[:, known, labels[known]]  # (teachers, known)
+
+    def loss(logits: Array) -> float:
+        weights = np.exp(logits - logits.max())
+        return float(-np.log(np.maximum(weights / weights.sum() @ said, 1e-7)).mean())
+
+    found = np.exp(minimize(loss, np.zeros(len(answers)), method="BFGS").x)
+    return found / found.sum()
+
+
 def cross_entropy(probabilities: Array, labels: Array) -> float:
     """Return the mean loss of probabilities (n, k)."""
     return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-7)).mean())
@@ -80,9 +93,10 @@ def combined(folder: Path, labels: Array) -> tuple[Array, Array, dict[str, tuple
     Returns
     -------
     out_of_fold : (n, 7)
-        Mean of the teachers, each at the temperature that fits its answers out of fold; NaN where none knows.
+        Weighted mean of the teachers, each at the temperature that fits its answers out of fold, at the
+        weights that fit; NaN where one does not know.
     public : (m, 7)
-        Mean over teachers and folds for PublicTest, at the same temperatures.
+        The same mean, over folds too, for PublicTest.
     each : dict
         For each teacher these two arrays and its figures.
     """
@@ -93,7 +107,10 @@ def combined(folder: Path, labels: Array) -> tuple[Array, Array, dict[str, tuple
         public = tempered(said["public"], t).mean(0)
         figures = {key: said[key].item() for key in ("epochs", "seconds", "parameters")}
         each[name] = out, public, figures | {"temperature": t}
-    out, public = (np.nanmean([said[i] for said in each.values()], 0) for i in (0, 1))
+    weights = weights_of(np.stack([said[0] for said in each.values()]), labels)
+    for said, weight in zip(each.values(), weights, strict=True):
+        said[2]["weight"] = float(weight)
+    out, public = (np.tensordot(weights, np.stack([said[i] for said in each.values()]), 1) for i in (0, 1))
     t = temperature_of(out, labels)
     return tempered(out, t), tempered(public, t), each
 

@@ -111,21 +111,27 @@ class Goal:
         Weight of the teachers; the labels have the rest.
     temperature : float
         At which teachers and network are compared (Hinton et al., 2015, arXiv:1503.02531).
+    weighing : int
+        Which row of the targets weighs the images by its sum; 0: none of them, all count the same.
     """
 
     smoothing: float = 0.1
     soft: float = 0.0
     temperature: float = 1.0
+    weighing: int = 0
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of logits (n, k) for targets (n, 2, k): labels and teachers as probabilities."""
+        """Return the loss of logits (n, k) for targets (n, 2 or more, k): labels, teachers, weights."""
         hard = targets[:, 0] * (1 - self.smoothing) + self.smoothing / logits.shape[1]
-        loss = -(hard * logits.log_softmax(1)).sum(1).mean() * (1 - self.soft)
+        losses = -(hard * logits.log_softmax(1)).sum(1) * (1 - self.soft)
         if self.soft:
             t = self.temperature
             taught = (targets[:, 1].clamp_min(1e-6).log() / t).softmax(1)
-            loss = loss - (taught * (logits / t).log_softmax(1)).sum(1).mean() * t * t * self.soft
-        return loss
+            losses = losses - (taught * (logits / t).log_softmax(1)).sum(1) * t * t * self.soft
+        if self.weighing:
+            weights = targets[:, self.weighing].sum(1)
+            return (losses * weights).sum() / weights.sum()
+        return losses.mean()
 
 
 class Fit:
@@ -160,16 +166,23 @@ class Fit:
                 torch._foreach_lerp_(kept, now, 1 - self.momentum)
 
     @torch.inference_mode()
-    def predict(self, images: Tensor, mirrored: bool) -> Tensor:
+    def predict(self, images: Tensor, mirrored: bool, shifts: int = 0) -> Tensor:
         """Return the probabilities (n, k) of the averaged network for (n, 48, 48) grey values.
 
-        `mirrored`: the mean over an image and its mirror image.
+        `mirrored`: the mean over an image and its mirror image. `shifts`: and over the image moved by so many
+        pixels in each of the eight directions.
         """
+        moves = [(0, 0)] if not shifts else [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
         found = []
         for batch in images.split(2048):
             x = batch[:, None].float().div(255).contiguous(memory_format=torch.channels_last)
-            with torch.autocast(x.device.type, torch.bfloat16):
-                said = [self.average(x)] + [self.average(x.flip(3))] * mirrored
+            wide = F.pad(x, [shifts] * 4, mode="replicate")
+            said = []
+            for down, right in moves:
+                top, left = shifts * (1 + down), shifts * (1 + right)
+                y = wide[:, :, top : top + x.shape[2], left : left + x.shape[3]]
+                with torch.autocast(x.device.type, torch.bfloat16):
+                    said += [self.average(z) for z in ((y, y.flip(3)) if mirrored else (y,))]
             found.append(torch.stack([logits.float().softmax(1) for logits in said]).mean(0))
         return torch.cat(found)
 

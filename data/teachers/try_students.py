@@ -24,26 +24,41 @@ RATE, DECAY, MOMENTUM = 3e-3, 0.02, 0.995
 STRENGTH = 0.7
 HARD, SOFT = Goal(0.1), Goal(0.0, 1.0)
 HALF, HALF2, SOFT3 = Goal(0.1, 0.5), Goal(0.1, 0.5, 2.0), Goal(0.0, 1.0, 3.0)
-BOTH = tuple((shape, goal) for shape in STUDENTS for goal in (HARD, SOFT))
+LIKELY, OWN = Goal(0.0, 1.0, weighing=2), Goal(0.0, 1.0, weighing=3)
+LEAST = 0.1  # what teachers give to the three classes at least, of the other images of "three of all"
 
 
 @dataclass(frozen=True)
 class Block:
-    """Students that are trained side by side: on how many classes, how long, with how many images mixed."""
+    """Students that are trained side by side: on how many classes, how long, with how many images mixed.
+
+    `others`: of three classes, yet photographs of the others are among those to train on.
+    """
 
     name: str
     students: tuple[tuple[str, Goal], ...]
     classes: int = 3
     epochs: int = 90
     mixing: float = 0.0
+    others: bool = False
 
 
-GOALS = tuple((shape, goal) for shape in ("optimized", "small") for goal in (HALF, HALF2, SOFT3))
+def _taught(*shapes: str) -> tuple[tuple[str, Goal], ...]:
+    return tuple((shape, SOFT) for shape in shapes)
+
+
+# Each takes about as many steps.
 BLOCKS = (
-    Block("three classes", BOTH + GOALS),
-    Block("seven classes", BOTH, classes=7),
-    Block("mixed", BOTH, mixing=0.5),
-    Block("three times as long", BOTH, epochs=270),
+    Block(
+        "three of all",
+        tuple(
+            (shape, LIKELY)
+            for shape in ("deeper", "deeper_squeezed", "deeper_averaging", "small_squeezed", "small_deeper")
+        ),
+        epochs=59,
+        others=True,
+    ),
+    Block("seven classes", _taught("optimized", "deeper_squeezed", "separable", "small_deeper"), 7, epochs=48),
 )
 
 
@@ -69,8 +84,9 @@ def train_block(
     block : Block
     seed : int
     images : Tensor (n, 48, 48)
-    targets : Tensor (n, 2, k)
-        Labels and teachers, of the block's classes.
+    targets : Tensor (n, 4, k)
+        Labels and teachers, of the block's classes; what teachers said before it was divided by its sum, and
+        the same but for images whose label is of the classes, which have the sum 1.
     held_out : Tensor (n,) bool
         What is measured on; in three classes.
     seconds : float
@@ -91,8 +107,9 @@ def train_block(
     together.train(chosen, block.epochs, RATE, block.mixing)
     results = []
     for (shape, goal), fit in zip(block.students, fits, strict=True):
-        said = fit.predict(images[held_out], mirrored=False).cpu().numpy()
-        labels = targets[held_out, 0].argmax(1).cpu().numpy()
+        measured = held_out & (targets[:, 0].sum(1) > 0.5)
+        said = fit.predict(images[measured], mirrored=False).cpu().numpy()
+        labels = targets[measured, 0].argmax(1).cpu().numpy()
         seven = {}
         if block.classes == len(CLASSES):
             seven = {"accuracy_7": float((said.argmax(1) == labels).mean())}
@@ -105,6 +122,7 @@ def train_block(
                 "parameters": parameters(fit.network),
                 "soft": goal.soft,
                 "temperature": goal.temperature,
+                "weighing": goal.weighing,
                 "epochs": block.epochs,
                 "seed": seed,
                 "images": len(chosen),
@@ -138,15 +156,20 @@ def main() -> None:
         held_out = arrays["fold"] == 0
     every = usable(data) & ~np.isnan(taught[:, 0])
     results: list[dict] = []
-    for block in BLOCKS:
-        chosen = every & (np.isin(labels, THREE) if block.classes == 3 else True)
-        hard, soft = np.eye(len(CLASSES))[labels[chosen]], taught[chosen]
-        if block.classes == 3:
-            hard, soft = restricted(hard), restricted(soft)
-        targets = torch.from_numpy(np.stack([hard, soft], 1).astype(np.float32)).to(device)
-        images = torch.from_numpy(data["train_images"][chosen]).to(device)
-        block = Block(**{**vars(block), "epochs": max(1, round(block.epochs * options.epochs))})
-        for seed in range(options.seeds):
+    own = np.isin(labels, THREE)
+    for seed in range(options.seeds):
+        for block in BLOCKS:
+            chosen = every.copy()
+            if block.classes == 3:
+                chosen &= own | (block.others & (taught[:, THREE].sum(1) >= LEAST))
+            hard, soft = np.eye(len(CLASSES))[labels[chosen]], taught[chosen]
+            if block.classes == 3:
+                hard, soft = hard[:, THREE], soft[:, THREE]
+            normal = soft / soft.sum(1, keepdims=True)
+            rows = [hard, normal, soft, np.where(own[chosen, None], normal, soft)]
+            targets = torch.from_numpy(np.stack(rows, 1).astype(np.float32)).to(device)
+            images = torch.from_numpy(data["train_images"][chosen]).to(device)
+            block = Block(**{**vars(block), "epochs": max(1, round(block.epochs * options.epochs))})
             left = options.seconds - (time.perf_counter() - begin)
             aside = torch.from_numpy(held_out[chosen]).to(device)
             found = train_block(block, seed, images, targets, aside, left)
