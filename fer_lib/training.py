@@ -226,29 +226,3 @@ def key_random_layers(model: Any, seed: int, epoch: int) -> None:
     states = [variable for variable in model.variables if "seed_generator_state" in variable.path]
     for place, state in enumerate(states):
         state.assign(np.array([1000 * seed + place, epoch * 1_000_000], state.dtype))
-
-
-def check_evaluation(model: Any, images: np.ndarray, labels: np.ndarray, metrics: dict[str, Any]) -> None:
-    """Compare Keras' own evaluation with ours; they are computed along different ways.
-
-    Parameters
-    ----------
-    model : keras.Model
-    images : ndarray, shape (n, size, size, 1)
-    labels : ndarray of int, shape (n,)
-    metrics : dict
-        Of `fer_lib.evaluation.evaluate`.
-
-    Raises
-    ------
-    RuntimeError
-        If accuracy differs by an image, or loss by more than float32 can explain.
-    """
-    compile_model(model)
-    targets = one_hot(labels, model.output_shape[-1])
-    said = _loss_and_accuracy(model.evaluate(images, targets, batch_size=256, verbose=0, return_dict=True))
-    ours = {name: metrics[name] for name in said}
-    near = np.isclose(said["accuracy"], ours["accuracy"], rtol=0, atol=1e-6)
-    if not (near and np.isclose(said["loss"], ours["loss"], rtol=1e-3, atol=1e-4)):
-        raise RuntimeError(f"Keras' evaluation {said} is not ours {ours}")
-    print("Keras' own evaluation agrees")

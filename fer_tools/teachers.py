@@ -51,8 +51,8 @@ def lesson(settings: Any, split: Split) -> Lesson:
     Without a teacher these are the labels. With one it is what the teacher says of the classes, and where all
     images are trained on (`train_samples` is None), photographs of the other classes that the teacher knows
     are trained on, too: a frightened face may be three parts surprise. Each counts by the probability that
-    the teacher gives to our classes together, if that is `LEAST` or more; those with the pixels of validation,
-    test or our own training images, or of one before, are left out.
+    the teacher gives to our classes together, if that is `LEAST` or more; those with the pixels of a
+    validation, a test or a training image are left out.
 
     Parameters
     ----------

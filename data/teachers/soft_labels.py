@@ -56,7 +56,7 @@ def temperature_of(probabilities: Array, labels: Array) -> float:
 
 
 def weights_of(answers: Array, labels: Array) -> Array:
-    """Return the weights (teachers,) at which the mean of their answers (teachers, n, k) has the lowest loss."""
+    """Return the weights (teachers,) at which the mean of answers (teachers, n, k) has the lowest loss."""
     known = ~np.isnan(answers[:, :, 0]).any(0)
     said = answers[:, known, labels[known]]  # (teachers, known)
 

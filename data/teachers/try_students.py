@@ -58,7 +58,9 @@ BLOCKS = (
         epochs=59,
         others=True,
     ),
-    Block("seven classes", _taught("optimized", "deeper_squeezed", "separable", "small_deeper"), 7, epochs=48),
+    Block(
+        "seven classes", _taught("optimized", "deeper_squeezed", "separable", "small_deeper"), 7, epochs=48
+    ),
 )
 
 

@@ -101,12 +101,7 @@ def parameter_counts(model: Any) -> dict[str, int]:
 def summary_rows(model: Any) -> list[tuple[str, str, str, int]]:
     """Return rows (layer, type, output shape, parameters), one per layer, in order."""
     return [
-        (
-            layer.name,
-            type(layer).__name__,
-            f"({', '.join(str(size) for size in layer.output.shape)})",
-            layer.count_params(),
-        )
+        (layer.name, type(layer).__name__, str(tuple(layer.output.shape)), layer.count_params())
         for layer in model.layers
     ]
 

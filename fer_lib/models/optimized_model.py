@@ -3,16 +3,26 @@
 from typing import Any
 
 IMAGE_SIZE = 48
+Shape = tuple[int, tuple[tuple[int, int], ...]]
+SHAPE: Shape = (16, ((32, 1), (48, 2), (64, 0)))
 SECTION, TITLE = "Section 6", "Optimised network"  # of its report
 
 
-def build(classes: int = 3, dropout: float = 0.3, augmentation_strength: float = 0.7, seed: int = 0) -> Any:
+def build(
+    classes: int = 3,
+    dropout: float = 0.3,
+    augmentation_strength: float = 0.7,
+    seed: int = 0,
+    shape: Shape = SHAPE,
+    squeeze: int = 0,
+) -> Any:
     """Build the network, not compiled.
 
     Filters are spent where they see most: three residual blocks at 12x12 pixels, where a kernel covers a
     quarter of the face's width, and few at 48x48, where a filter costs sixteen times the arithmetic.
 
-    Source: He et al. (2016), Deep Residual Learning for Image Recognition, arXiv:1512.03385.
+    Source: He et al. (2016), Deep Residual Learning for Image Recognition, arXiv:1512.03385; of `squeeze`,
+    Hu et al. (2018), Squeeze-and-Excitation Networks, arXiv:1709.01507.
 
     Parameters
     ----------
@@ -24,6 +34,10 @@ def build(classes: int = 3, dropout: float = 0.3, augmentation_strength: float =
         See `fer_lib.augmentation.RandomPhotograph`.
     seed : int
         Where dropout and augmentation start; the weights follow Keras' global seed.
+    shape : tuple
+        Filters at 48x48 pixels, then filters and residual blocks of each further stage, of half the side.
+    squeeze : int
+        Above 0 a block weighs its maps by what all of the image shows, through so many times fewer units.
 
     Returns
     -------
@@ -43,16 +57,23 @@ def build(classes: int = 3, dropout: float = 0.3, augmentation_strength: float =
     def relu(x: Any, name: str) -> Any:
         return layers.Activation("relu", name=f"activation_{name}")(x)
 
+    def weighed(x: Any, filters: int, name: str) -> Any:
+        y = layers.GlobalAveragePooling2D(keepdims=True, name=f"squeeze_{name}")(x)
+        y = layers.Dense(filters // squeeze, activation="relu", name=f"excite_{name}_1")(y)
+        y = layers.Dense(filters, activation="sigmoid", name=f"excite_{name}_2")(y)
+        return layers.Multiply(name=f"multiply_{name}")([x, y])
+
     x = inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="input")
     x = layers.Rescaling(1 / 255, name="rescaling")(x)
     x = RandomPhotograph(augmentation_strength, seed=seed, name="random_photograph")(x)
-    x = relu(convolution(x, 16, "1"), "1")  # (n, 48, 48, 16)
-    for stage, (filters, blocks) in enumerate(((32, 1), (48, 2), (64, 0)), start=2):
+    x = relu(convolution(x, shape[0], "1"), "1")  # (n, 48, 48, 16)
+    for stage, (filters, blocks) in enumerate(shape[1], start=2):
         x = layers.MaxPooling2D(2, name=f"max_pooling_{stage}")(x)
         x = relu(convolution(x, filters, f"{stage}"), f"{stage}")
         for name in (f"{stage}{letter}" for letter in "abc"[:blocks]):
             y = relu(convolution(x, filters, f"{name}_1"), f"{name}_1")
             y = convolution(y, filters, f"{name}_2")
+            y = weighed(y, filters, name) if squeeze else y
             x = relu(layers.Add(name=f"add_{name}")([x, y]), f"{name}_2")
     x = layers.GlobalAveragePooling2D(name="global_average_pooling")(x)  # (n, 6, 6, 64) -> (n, 64)
     x = layers.Dropout(dropout, seed=seed + 1, name="dropout")(x)

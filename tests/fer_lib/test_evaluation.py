@@ -12,7 +12,7 @@ import pytest
 
 from fer_lib import attention, evaluation, models, statistics, training
 from fer_lib.files import UsageError
-from fer_tools import assignment
+from fer_tools import assignment, cross_check
 from fer_tools.checks.mcnemar import mcnemar
 from fer_tools.report import numbers
 
@@ -110,7 +110,7 @@ def test_the_loss_is_that_of_keras_however_sure_the_network(end, steepness):
     assert metrics["loss"] == pytest.approx(exact.mean(), rel=1e-5)
     margin = 1.959964 * exact.std(ddof=1) / math.sqrt(300)
     assert metrics["loss_high"] == pytest.approx(exact.mean() + margin, rel=1e-4)
-    training.check_evaluation(model, images, labels, metrics)
+    cross_check.check_evaluation(model, images, labels, metrics)
     json.dumps(metrics, allow_nan=False)
     if steepness < 300:  # so far float32 tells the same by its probabilities
         assert evaluation.evaluate(probabilities, labels, CLASSES)["loss"] == pytest.approx(

@@ -151,18 +151,19 @@ def test_the_optimized_network_takes_faces_as_they_are_and_stays_under_the_limit
 
 def test_augmentation_changes_training_images_and_keeps_their_range():
     from fer_lib import augmentation
+    from fer_tools import preview
 
     faces = np.full((3, 48, 48), 200, np.uint8)
     faces[:, :, :24] = 20  # left and right differ, so that a flip shows
 
     def preview_of(versions: int, **options: float) -> np.ndarray:
-        return augmentation.preview(faces, augmentation.augmentation_layers(**options), versions)
+        return preview.preview(faces, augmentation.augmentation_layers(**options), versions)
 
-    preview = preview_of(5, seed=0)
-    assert preview.shape == (3, 5, 48, 48) and preview.dtype == np.float32
-    assert preview.min() >= 19.9 and preview.max() <= 200.1
-    assert len({version.tobytes() for face in preview for version in face}) > 5
-    np.testing.assert_array_equal(preview, preview_of(5, seed=0))
+    seen = preview_of(5, seed=0)
+    assert seen.shape == (3, 5, 48, 48) and seen.dtype == np.float32
+    assert seen.min() >= 19.9 and seen.max() <= 200.1
+    assert len({version.tobytes() for face in seen for version in face}) > 5
+    np.testing.assert_array_equal(seen, preview_of(5, seed=0))
     still = preview_of(1, rotation=0, zoom=0, seed=0)[:, 0]
     np.testing.assert_allclose(still[:, :, :20].mean((1, 2)) + still[:, :, 28:].mean((1, 2)), 220, atol=0.1)
 

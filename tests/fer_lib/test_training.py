@@ -10,6 +10,7 @@ import pytest
 from fer_lib import checkpoints, training
 from fer_lib.batch_norm import BatchNormStatistics
 from fer_lib.files import UsageError
+from fer_tools import cross_check
 from fer_tools.model_files import loading
 
 SIZE, CLASSES = 16, 3
@@ -456,7 +457,7 @@ def test_the_cross_check_of_evaluations_notices_a_wrong_number(faces, capsys):
         "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
         "loss": float(-np.log(probabilities[np.arange(len(labels)), labels]).mean()),
     }
-    training.check_evaluation(model, images, labels, right)
+    cross_check.check_evaluation(model, images, labels, right)
     assert "agrees" in capsys.readouterr().out
     one_image = 1 / len(images)
     for wrong in (
@@ -465,4 +466,4 @@ def test_the_cross_check_of_evaluations_notices_a_wrong_number(faces, capsys):
         {"loss": math.nan},
     ):
         with pytest.raises(RuntimeError, match="Keras"):
-            training.check_evaluation(model, images, labels, right | wrong)
+            cross_check.check_evaluation(model, images, labels, right | wrong)
