@@ -14,6 +14,7 @@ from fer_lib import training
 from fer_lib.archives import read_arrays
 from fer_lib.data import load
 from fer_lib.data.faces import FaceDataset
+from fer_lib.data.readers.source import Source
 from fer_lib.data.split import Split
 from fer_lib.files import MEGABYTE, ROOT, UsageError
 
@@ -83,8 +84,8 @@ def lesson(settings: Any, split: Split) -> Lesson:
         )
     targets = np.where(known[:, None], told, labels)
     said = f"soft labels of {known.sum():,} training images, labels of {(~known).sum():,}"
-    others = _others(settings, split, table.names)
-    if settings.train_samples is not None or not len(others):
+    others = None if settings.train_samples is not None else _others(settings, split, table.names)
+    if others is None:
         return Lesson(own.images, targets.astype(np.float32), said)
     told, total = table.of(others, own.classes)
     kept = total >= LEAST
@@ -97,19 +98,26 @@ def lesson(settings: Any, split: Split) -> Lesson:
     return Lesson(np.concatenate([own.images, others.images[kept]]), targets.astype(np.float32), said)
 
 
-def _others(settings: Any, split: Split, names: Sequence[str]) -> FaceDataset:
-    """Load the images of those of the classes that the settings do not name and the data have."""
+def _others(settings: Any, split: Split, names: Sequence[str]) -> FaceDataset | None:
+    """Load the images of those of the classes that the settings do not name; None if the data have none."""
     source, classes = load.resolve(settings.data), list(split.train.classes)
-    counted = source.counts("train")
-    there = [each for each in names if each not in classes and counted.get(source.folder_of("train", each))]
+    tested = load.resolve(settings.test_data) if settings.test_data else source
+    there = _there(source, "train", [name for name in names if name not in classes])
+    if not there:
+        return None
     faces = load.load_faces(source, classes + there, "train")
     faces = faces.take(faces.labels >= len(classes))
-    tests = load.pixel_digests_of_test_images(settings.test_data or source, classes + there)
+    tests = load.pixel_digests_of_test_images(tested, classes + _there(tested, "test", there))
     ours = [part.pixel_digests() for part in (split.train, split.validation)]
     digests = faces.pixel_digests()
     first = np.zeros(len(faces), bool)
     first[np.unique(digests, return_index=True)[1]] = True
     return faces.take(first & ~np.isin(digests, np.concatenate([tests, *ours])))
+
+
+def _there(source: Source, part: str, names: Sequence[str]) -> list[str]:
+    counted = source.counts(part)
+    return [name for name in names if counted.get(source.folder_of(part, name))]
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,6 @@
 from typing import Any
 
 IMAGE_SIZE = 48
-Shape = tuple[int, tuple[tuple[int, int], ...]]
-SHAPE: Shape = (16, ((32, 1), (48, 2), (64, 0)))
 SECTION, TITLE = "Section 6", "Optimised network"  # of its report
 
 
@@ -13,7 +11,7 @@ def build(
     dropout: float = 0.3,
     augmentation_strength: float = 0.7,
     seed: int = 0,
-    shape: Shape = SHAPE,
+    shape: tuple = (16, ((32, 1), (48, 2), (64, 0))),
     squeeze: int = 0,
 ) -> Any:
     """Build the network, not compiled.
