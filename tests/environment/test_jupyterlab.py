@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import jupyterlab
+from lab import SECONDS, jupyterlab, open_notebook, run_all_cells
 from made import make_dishes
 from PIL import Image
 
@@ -23,7 +23,7 @@ from fer_tools.json_files import read_json
 from fer_tools.stages import STAGES
 
 pytestmark = pytest.mark.slow
-SECONDS = 300_000  # milliseconds that anything may take, on a machine that does other things as well
+
 CURVES = """() => {
   globalThis.seen = new Map();
   new MutationObserver(() => {
@@ -106,19 +106,12 @@ class Desk:
 
     def open(self, name: str) -> None:
         """Open a notebook with the kernel of the one before it."""
-        session = {"path": name, "name": name, "type": "notebook", "kernel": self.kernel}
-        found = self.page.request.post(f"{self.address}/api/sessions", data=session).json()
-        self.kernel = {"id": found["kernel"]["id"]}
-        with self.page.expect_websocket(lambda made: "/channels" in made.url, timeout=SECONDS):
-            self.page.goto(f"{self.address}/lab/tree/{name}?reset")
-        self.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=SECONDS)
-        self.page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=SECONDS)
+        self.kernel = open_notebook(self.page, self.address, name, self.kernel)
         self.page.evaluate(CURVES)
 
     def run_all(self, name: str) -> list[dict[str, Any]]:
         """Run all cells by the menu, save, and return the code cells of the file."""
-        self.page.locator(".lm-MenuBar-itemLabel:text-is('Run')").click()
-        self.page.locator(".lm-Menu-itemLabel:text-is('Run All Cells')").click()
+        run_all_cells(self.page)
         for waits in (True, False):
             self.page.wait_for_function(WAITS, arg=waits, timeout=SECONDS)
         with self.page.expect_response(lambda response: response.request.method == "PUT", timeout=SECONDS):

@@ -11,8 +11,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fer_tools import paths
+
+SECONDS = 300_000  # milliseconds that anything may take, on a machine that does other things as well
 
 
 def _options() -> list[str]:
@@ -20,6 +23,38 @@ def _options() -> list[str]:
     text = (paths.ROOT / "Makefile").read_text("utf-8").replace("\\\n", "")
     (line,) = re.findall(r"\$\(RUN\) jupyterlab (.+) notebooks$", text, re.MULTILINE)
     return shlex.split(line)
+
+
+def open_notebook(page: Any, address: str, name: str, kernel: dict[str, str]) -> dict[str, str]:
+    """Open a notebook, and return when it can be run.
+
+    Parameters
+    ----------
+    page : playwright.sync_api.Page
+    address : str
+        Of `jupyterlab`.
+    name : str
+    kernel : dict
+        `name` of a new kernel, or `id` of one that runs.
+
+    Returns
+    -------
+    dict
+        `id` of the kernel.
+    """
+    session = {"path": name, "name": name, "type": "notebook", "kernel": kernel}
+    found = page.request.post(f"{address}/api/sessions", data=session).json()
+    with page.expect_websocket(lambda made: "/channels" in made.url, timeout=SECONDS):
+        page.goto(f"{address}/lab/tree/{name}?reset")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=SECONDS)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=SECONDS)
+    return {"id": found["kernel"]["id"]}
+
+
+def run_all_cells(page: Any) -> None:
+    """Choose it from the menu: a key would go wherever the focus happens to be."""
+    page.locator(".lm-MenuBar-itemLabel:text-is('Run')").click()
+    page.locator(".lm-Menu-itemLabel:text-is('Run All Cells')").click()
 
 
 @contextmanager
