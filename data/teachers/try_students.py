@@ -22,8 +22,7 @@ from training import Fit, Goal, SideBySide
 BATCH = 128
 RATE, DECAY, MOMENTUM = 3e-3, 0.02, 0.995
 STRENGTH = 0.7
-HARD, SOFT = Goal(0.1), Goal(0.0, 1.0)
-HALF, HALF2, SOFT3 = Goal(0.1, 0.5), Goal(0.1, 0.5, 2.0), Goal(0.0, 1.0, 3.0)
+SOFT, HALF2 = Goal(0.0, 1.0), Goal(0.1, 0.5, 2.0)
 LIKELY, OWN = Goal(0.0, 1.0, weighing=2), Goal(0.0, 1.0, weighing=3)
 LEAST = 0.1  # what teachers give to the three classes at least, of the other images of "three of all"
 
@@ -50,10 +49,17 @@ def _taught(*shapes: str) -> tuple[tuple[str, Goal], ...]:
 # Each takes about as many steps.
 BLOCKS = (
     Block(
+        "three classes",
+        (
+            *_taught("optimized", "squeezed", "deeper", "averaging", "small", "small_squeezed"),
+            ("optimized", HALF2),
+        ),
+    ),
+    Block(
         "three of all",
-        tuple(
-            (shape, LIKELY)
-            for shape in ("deeper", "deeper_squeezed", "deeper_averaging", "small_squeezed", "small_deeper")
+        (
+            *((shape, LIKELY) for shape in STUDENTS if shape not in ("squeezed", "averaging")),
+            ("optimized", OWN),
         ),
         epochs=59,
         others=True,
@@ -61,6 +67,7 @@ BLOCKS = (
     Block(
         "seven classes", _taught("optimized", "deeper_squeezed", "separable", "small_deeper"), 7, epochs=48
     ),
+    Block("mixed", _taught("optimized", "small_deeper"), mixing=0.3),
 )
 
 
