@@ -20,7 +20,7 @@ from typing import Any
 import nbformat
 
 from fer_lib.files import UsageError, sha256_of, sha256_of_file, write_text
-from fer_tools import checking, environment, notebooks, paths, pretrained
+from fer_tools import checking, environment, model_card, notebooks, paths, pretrained
 from fer_tools.console import exit_code
 from fer_tools.json_files import write_json
 from fer_tools.overfit import example
@@ -237,8 +237,8 @@ def renew_model(*names: str) -> None:
         "machine": found[0].document["machine"] | {"threads": found[0].document.get("threads")},
     }
     write_json(path.with_suffix(".json"), content)
-    write_text(path.with_suffix(".md"), pretrained.card(content))
-    style.save(pretrained.curve(content), path.with_suffix(""), kinds=("svg",))
+    write_text(path.with_suffix(".md"), model_card.card(content))
+    style.save(model_card.curve(content), path.with_suffix(""), kinds=("svg",))
     print(path)
 
 

@@ -16,7 +16,7 @@ from staged import write_run
 
 from fer_lib.data import load
 from fer_lib.files import UsageError, printable, sha256_of_file
-from fer_tools import commands, paths, predict_files, pretrained
+from fer_tools import commands, model_card, paths, predict_files, pretrained
 from fer_tools.console import json_for_terminal
 from fer_tools.json_files import write_json
 
@@ -118,7 +118,7 @@ def test_a_model_without_classes_or_with_others_is_refused(model, classes, said)
 def test_the_shipped_network_is_the_one_its_card_describes():
     facts, path = pretrained.facts(), pretrained.path()
     assert facts["sha256"] == sha256_of_file(path)
-    assert path.with_suffix(".md").read_text(encoding="utf-8") == pretrained.card(facts)
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == model_card.card(facts)
     assert facts["metrics"]["model.parameters"] <= 150_000
     assert facts["metrics"]["test.seen_in_training"] == 0
     seeds = [row["seed"] for row in facts["seeds"]]
@@ -130,7 +130,7 @@ def test_the_shipped_network_is_the_one_its_card_describes():
     kept = facts["metrics"]["overfitting.best_epoch"]
     curve = facts["seeds"][0]["val_accuracy"]
     assert curve[kept - 1] == pytest.approx(facts["metrics"]["overfitting.val_accuracy"], abs=1e-4)
-    lines = [line for line in pretrained.curve(facts).axes[0].lines if len(line.get_xdata()) > 2]
+    lines = [line for line in model_card.curve(facts).axes[0].lines if len(line.get_xdata()) > 2]
     assert [list(line.get_ydata()) for line in lines] == [
         row["val_accuracy"] for row in [*facts["seeds"][1:], facts["seeds"][0]]
     ]

@@ -9,7 +9,7 @@ import pytest
 from synthetic import make_run, synthetic_run
 
 from fer_lib.files import ROOT, UsageError, sha256_of, sha256_of_file
-from fer_tools import checking, paths, pretrained, renew
+from fer_tools import checking, model_card, paths, pretrained, renew
 from fer_tools.json_files import read_json
 from fer_tools.run import find, provenance, source_code
 from fer_tools.run.edges import stage_edges
@@ -277,7 +277,7 @@ def test_a_network_is_shipped_with_its_card(trained):
     assert [seed["seed"] for seed in facts["seeds"]] == [0, 1]
     assert facts["metrics"]["test.accuracy"] == trained[0].metrics["test.accuracy"]
     assert not {"data", "test_data"} & set(facts["parameters"]) and "data.source" not in facts["metrics"]
-    assert path.with_suffix(".md").read_text(encoding="utf-8") == pretrained.card(facts)
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == model_card.card(facts)
     assert path.with_suffix(".svg").read_text(encoding="utf-8").startswith("<?xml")
 
 
