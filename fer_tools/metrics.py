@@ -64,6 +64,7 @@ COUNT = Number(0, 2**53, "a count", whole=True)
 EPOCH = Number(1, 10_000, "an epoch", whole=True)
 OPTIONAL_TIME = Number(0, LARGEST, "a time or a rate", optional=True)
 OPTIONAL_EPOCH = Number(1, 10_000, "an epoch", whole=True, optional=True)
+TEMPERATURE = Number(0, 1000, "a temperature")
 TEXT, FLAG, ANYTHING = Sentence(), Flag(), Anything()
 
 # Of two lines that a key fits, the first counts.
@@ -90,6 +91,7 @@ KINDS = {
     "overfitting.best_epoch": EPOCH,
     "overfitting.onset_epoch": OPTIONAL_EPOCH,
     "overfitting.found": FLAG,
+    "overfitting.temperature": TEMPERATURE,
     "overfitting.*gap": DIFFERENCE,
     "overfitting.*loss": LOSS,
     "overfitting.*accuracy": SHARE,

@@ -93,6 +93,7 @@ class Overfitting:
         5, 1, 1000, "epochs for which it must stay above its minimum, the last ones clear of noise"
     )
     min_delta: float = _number(0.0, 0, 100, "how far above")
+    calibration: str = _one_of("none", "temperature")  # of the model kept; see `fer_tools.temperature`
     run: str = _text("")
 
 
@@ -223,7 +224,11 @@ def taught() -> dict[str, Any]:
     Command: `fer run --preset taught`, of the small network `fer run --preset taught -p model=small_model
     -p dropout=0.1`. FIGURES
     """
-    return section6() | {"teacher": "shipped", "label_smoothing": 0.0, "epochs": 56}
+    return (
+        section6()
+        | {"teacher": "shipped", "label_smoothing": 0.0, "epochs": 56}
+        | {"calibration": "temperature"}
+    )
 
 
 def section8() -> dict[str, Any]:
