@@ -105,7 +105,7 @@ def _others(settings: Any, split: Split, names: Sequence[str]) -> FaceDataset | 
     there = _there(source, "train", [name for name in names if name not in classes])
     if not there:
         return None
-    faces = load.load_faces(source, classes + there, "train")
+    faces = load.load_training(source, classes + there)
     faces = faces.take(faces.labels >= len(classes))
     tests = load.pixel_digests_of_test_images(tested, classes + _there(tested, "test", there))
     ours = [part.pixel_digests() for part in (split.train, split.validation)]
