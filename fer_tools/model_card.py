@@ -57,13 +57,15 @@ def card(content: dict[str, Any]) -> str:
         Markdown. After Mitchell et al. (2019), Model Cards for Model Reporting, arXiv:1810.03993.
     """
     threads = content["machine"]["threads"]
+    found = content["metrics"].get("overfitting.temperature")
     template = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
     return template.format(
         **content
         | {
             "named": ", ".join(f"*{name}*" for name in content["classes"]),
             "classes": len(content["classes"]),
-            "with_threads": f" with {threads} threads" if threads else "",
+            "with_threads": f" with {threads} thread{'s' * (threads != 1)}" if threads else "",
+            "temperature": f" Its temperature, {found:.2f}, was fitted there, too." if found else "",
             "targets": content["metrics"].get("training.targets", "labels"),
             "command": command(content["parameters"]),
             "by_class": "\n".join(_by_class(content["metrics"], name) for name in content["classes"]),

@@ -222,13 +222,14 @@ def taught() -> dict[str, Any]:
     """Train the same from soft labels of larger networks, and from photographs of other classes as well.
 
     Command: `fer run --preset taught`, of the small network `fer run --preset taught -p model=small_model
-    -p dropout=0.1`. FIGURES
+    -p dropout=0.1`. One thread took 43 minutes, with other work beside.
+
+    Right in 88.8 % of PublicTest (seed 0), cross-entropy 0.313, expected calibration error 0.017 (0.024
+    before the temperature); the small one in 87.8 %, cross-entropy 0.326 without a temperature (seed 0). To
+    compare what 5,000 images give, leave the teacher out: it saw all of them.
     """
-    return (
-        section6()
-        | {"teacher": "shipped", "label_smoothing": 0.0, "epochs": 56}
-        | {"calibration": "temperature"}
-    )
+    own = {"teacher": "shipped", "label_smoothing": 0.0, "epochs": 56, "calibration": "temperature"}
+    return section6() | own
 
 
 def section8() -> dict[str, Any]:
@@ -236,9 +237,10 @@ def section8() -> dict[str, Any]:
 
     Command: `fer run --preset section8`, for photographs with `--data path/to/cats_vs_dogs`.
 
-    Digits, even or odd: fine-tuned right in 95.8 %, trained from random weights in 91.1 % (means of 3 seeds;
-    three and a half minutes on two cores). Cats and dogs, 1,280 images: 84.6 % and 82.9 % after 80 epochs,
-    where seed 0 alone had chosen slower first layers; all layers at one rate for 120 epochs: 86.8 %.
+    Digits, even or odd: fine-tuned right in 95.2 %, trained from random weights in 91.1 % (means of 3 seeds;
+    four minutes on two cores). From the network shipped before, cats and dogs, 1,280 images, 70 epochs: 83.6
+    and 80.6 %, 25.6 minutes; of an earlier version after 80 epochs 84.6 and 82.9 %, fine-tuned for 120
+    epochs 86.8 %.
     """
     return {"source": "optimized_model"}
 

@@ -58,7 +58,7 @@ def test_the_card_of_another_network(facts):
         facts["metrics"] |= {f"test.{key}.{name}": value for name in facts["classes"]}
     facts["metrics"] |= {"data.test.cat": 1200, "data.test.{dog}": 7}
     facts["seeds"] = facts["seeds"][:1]
-    facts["machine"]["threads"] = 4
+    facts["machine"]["threads"], facts["minutes"] = 4, 77.1
     card = model_card.card(facts)
     assert "Tells *cat*, *{dog}* apart" in card and "- It knows 2 classes" in card
     assert "| cat | 50.0% | 25.0% | 33.3% | 1,200 |\n| {dog} | 50.0% | 25.0% | 33.3% | 7 |\n" in card
