@@ -301,7 +301,8 @@ def test_kinds_of_metrics_are_those_of_real_runs():
     required = {key for keys in metrics.REQUIRED.values() for key in keys if not key.startswith("transfer.")}
     assert required <= set(found)
     unused = [pattern for pattern in metrics.KINDS if not any(fnmatchcase(key, pattern) for key in found)]
-    assert not [pattern for pattern in unused if not pattern.startswith("transfer.")]
+    optional = "overfitting.temperature"  # of a run that is calibrated, see test_temperature.py
+    assert not [pattern for pattern in unused if not pattern.startswith(("transfer.", optional))]
 
 
 # -- one bad run among many --------------------------------------------------------------------------------
