@@ -61,7 +61,9 @@ def figure(right: dict[str, np.ndarray], costs: dict[str, tuple[int, int]]) -> s
             offset, side = ((0, -4), "top") if below else ((0, 4), "bottom")
             end = cost, low if below else high
             text = NAMES.get(name, name)
-            ax.annotate(text, end, offset, textcoords="offset points", ha="center", va=side, fontsize=8)
+            beside = name == "human" and unit == "parameters"  # ours is left of it
+            across = "left" if beside else "center"
+            ax.annotate(text, end, offset, textcoords="offset points", ha=across, va=side, fontsize=8)
         ax.set_xscale("log")
         ax.margins(x=0.25, y=0.15)
         ax.set_xticks(ticks, [EngFormatter(sep="")(tick) for tick in ticks])

@@ -67,6 +67,7 @@ def card(content: dict[str, Any]) -> str:
             "with_threads": f" with {threads} thread{'s' * (threads != 1)}" if threads else "",
             "temperature": f" Its temperature, {found:.2f}, was fitted there, too." if found else "",
             "targets": content["metrics"].get("training.targets", "labels"),
+            "others": " (red), the same with other seeds (grey)" if len(content["seeds"]) > 1 else "",
             "command": command(content["parameters"]),
             "by_class": "\n".join(_by_class(content["metrics"], name) for name in content["classes"]),
             "by_seed": "\n".join(_by_seed(content["seeds"])),

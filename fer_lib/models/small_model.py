@@ -1,4 +1,4 @@
-"""For telephones: `optimized_model` with fewer filters, 57,644 parameters and a third of the arithmetic."""
+"""For small devices: `optimized_model` with 57,644 parameters, a third of the arithmetic."""
 
 from typing import Any
 
