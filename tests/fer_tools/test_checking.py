@@ -337,6 +337,8 @@ def test_allowed_values_survive_the_command_line(data, stage):
     drawn = {name: data.draw(_texts(name, own[name])) for name in chosen}
     values = {name: value for name, (value, _) in drawn.items()}
     assume(not values.get("warm_up") or values.get("schedule") == "cosine")
+    smooth = values.get("teacher") and values.get("label_smoothing")
+    assume(not smooth or values.get("train_samples", 5000) is not None)
     assert checking.parse([f"{name}={text}" for name, (_, text) in drawn.items()]) == values
     by = STAGES[stage].optional_by
     given = {by: "any"} if by else {}
