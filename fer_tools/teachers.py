@@ -4,7 +4,7 @@ Source: Hinton et al. (2015), Distilling the knowledge in a neural network, arXi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from fer_lib.archives import read_arrays
 from fer_lib.data import load
 from fer_lib.data.faces import FaceDataset
 from fer_lib.data.readers.source import Source
-from fer_lib.data.split import Split
+from fer_lib.data.split import Split, find_duplicates
 from fer_lib.files import MEGABYTE, ROOT, UsageError
 
 FILES = {"shipped": ROOT / "data" / "teachers" / "fer2013_soft_labels.npz"}  # by the parameter `teacher`
@@ -109,10 +109,9 @@ def _others(settings: Any, split: Split, names: Sequence[str]) -> FaceDataset | 
     faces = faces.take(faces.labels >= len(classes))
     tests = load.pixel_digests_of_test_images(tested, classes + _there(tested, "test", there))
     ours = [part.pixel_digests() for part in (split.train, split.validation)]
-    digests = faces.pixel_digests()
-    first = np.zeros(len(faces), bool)
-    first[np.unique(digests, return_index=True)[1]] = True
-    return faces.take(first & ~np.isin(digests, np.concatenate([tests, *ours])))
+    alike = replace(faces, labels=np.zeros_like(faces.labels))  # labels are not learnt, and so none conflict
+    copies = find_duplicates(alike, np.concatenate([tests, *ours]))
+    return faces.take(~np.logical_or.reduce([*copies.values()]))
 
 
 def _there(source: Source, part: str, names: Sequence[str]) -> list[str]:
