@@ -45,6 +45,12 @@ def best(scores: np.ndarray, labels: np.ndarray) -> float:
     return 1 / low
 
 
+def loss(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean cross-entropy of scores before softmax; shapes as in `best`."""
+    scores = scores - scores.max(axis=1, keepdims=True)
+    return float((np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(labels)), labels]).mean())
+
+
 def calibrate(run: OpenStage, settings: Any) -> dict[str, Any]:
     """Fit a temperature on the validation images, and make it part of the model of the run.
 
@@ -78,15 +84,15 @@ def calibrate(run: OpenStage, settings: Any) -> dict[str, Any]:
             f"calibration: the last layer of {model.name}, {head.name}, is not dense; leave it at none"
         )
     images, labels = network_input(split.validation.images, model.input_shape[1]), split.validation.labels
-    before = evaluation.losses(model, images, labels).mean()
     outputs = keras.Model(model.inputs, evaluation.logits(model))
-    found = best(np.asarray(outputs.predict(images, batch_size=256, verbose=0), float), labels)
+    scores = np.asarray(outputs.predict(images, batch_size=256, verbose=0), float)
+    found = best(scores, labels)
+    before, after = loss(scores, labels), loss(scores / found, labels)
     head.set_weights([weight / found for weight in head.get_weights()])
-    after = evaluation.losses(model, images, labels).mean()
     checkpoints.save_model(model, run.model_path)
     sentence = (
         f"Its temperature, {found:.2f}, was fitted on the {len(labels):,} validation images, and is part of "
         f"the model: their cross-entropy is {after:.3f}, before it was {before:.3f}."
     )
     print(sentence)
-    return {"temperature": found, "calibrated_val_loss": float(after), "sentence": sentence}
+    return {"temperature": found, "calibrated_val_loss": after, "sentence": sentence}

@@ -53,9 +53,13 @@ def run(tmp_path):
     return SimpleNamespace(parameters=lambda stage: settings, model_path=path)
 
 
-def test_no_answer_changes_and_the_loss_is_the_lowest(run):
+def test_no_answer_changes_and_the_loss_is_the_lowest(run, monkeypatch):
     before = keras.models.load_model(run.model_path)
-    found = temperature.calibrate(run, ON)
+    asked, predict = [], keras.Model.predict
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "predict", lambda *a, **more: asked.append(a) or predict(*a, **more))
+        found = temperature.calibrate(run, ON)
+    assert len(asked) == 1  # the scores tell the rest
     after = keras.models.load_model(run.model_path)
     _, split = load.load_split(run.parameters("training"))
     images, labels = network_input(split.validation.images, before.input_shape[1]), split.validation.labels
@@ -67,6 +71,7 @@ def test_no_answer_changes_and_the_loss_is_the_lowest(run):
     )
     assert found["temperature"] == pytest.approx(np.exp(expected.x), rel=1e-3) and found["temperature"] > 1
     assert found["calibrated_val_loss"] == pytest.approx(expected.fun, rel=1e-4)
+    assert found["calibrated_val_loss"] == pytest.approx(loss(np.log(now), labels, 1), abs=1e-6)  # as saved
     np.testing.assert_allclose(np.log(now), log_softmax(scores / found["temperature"], axis=1), atol=1e-4)
     assert found["sentence"].endswith(f"before it was {loss(scores, labels, 1):.3f}.")
 
