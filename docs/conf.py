@@ -1,6 +1,9 @@
 """What Sphinx makes of the site: `make site` copies this beside the pages that it gathers."""
 
+import re
 from typing import Any
+
+from docutils.nodes import literal_block
 
 from fer_lib.files import ROOT
 
@@ -40,6 +43,14 @@ autoapi_python_class_content = "class"
 def setup(app: Any) -> None:
     """Register with Sphinx what is set page by page."""
     app.connect("html-page-context", fold, priority=100)  # before the theme
+    app.connect("doctree-resolved", mark_columns)
+
+
+def mark_columns(app: Any, page: Any, name: str) -> None:
+    """Mark text that stands in columns: broken into lines it could not be read."""
+    for block in page.findall(literal_block):
+        if re.search(r"\S {3,}\S", block.astext()):
+            block["classes"].append("columns")
 
 
 def fold(app: Any, name: str, template: str, context: dict[str, Any], page: Any) -> None:

@@ -20,7 +20,7 @@ from fer_tools.students import release
 # Pages of the checkout, and the picture in one of them: they lie in the site as in the student's folder.
 PAGES = {
     **{f"docs/{name}": name for name in ("conf.py", "index.md", "game.md", "student.md", "promises.md")},
-    **{f"docs/{name}": name for name in ("static/site.css", "static/stix_two_math.woff")},
+    **{f"docs/{name}": name for name in ("glossary.md", "static/site.css", "static/stix_two_math.woff")},
     **{name: name for name in ("data/README.md", "data/bundled/contact_sheet.png")},
     "game/icon.svg": "static/icon.svg",
 }

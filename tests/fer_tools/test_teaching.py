@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,6 +77,12 @@ def test_there_is_more_to_read_than_code():
     assert said >= 12 * done
 
 
+def test_cells_of_code_are_short():
+    every = [len(lines(cell["source"])) for path in NOTEBOOKS.values() for cell in cells(path, "code")]
+    print(f"of {len(every)} cells the median has {median(every)} lines, the longest {max(every)}")
+    assert median(every) <= 5
+
+
 def test_bookkeeping_is_one_line_in_six_and_one_record_a_group_of_metrics():
     code = {name: [lines(cell["source"]) for cell in cells(path, "code")] for name, path in NOTEBOOKS.items()}
     every = [line for those in code.values() for cell in those for line in cell]
@@ -86,6 +93,25 @@ def test_bookkeeping_is_one_line_in_six_and_one_record_a_group_of_metrics():
         text = "\n".join(line for cell in code[stage.notebook] for line in cell)
         assert text.count("run.record(") == len(stage.prefixes), stage.notebook
         assert text.count("run.finish(") == text.count(" begin(") == 1, stage.notebook
+
+
+def emphasised(path: Path) -> set[str]:
+    """Return what is in italics in the prose of a notebook, in the singular."""
+    prose = "\n".join(FENCE.sub(" ", cell["source"]) for cell in cells(path, "markdown"))
+    found = re.findall(r"(?<![*\w])\*([^*\n]+)\*(?!\*)", MATHS.sub(" ", prose))
+    return {each.lower().removesuffix("s") for each in found}
+
+
+def test_words_of_the_glossary_are_said_first_where_it_says():
+    page = (paths.ROOT / "docs" / "glossary.md").read_text("utf-8")
+    rows = re.findall(r"^\| \*(.+?)\* \| .+ \| \[(\d)\]\(notebooks/(\w+)\.ipynb\) \|$", page, re.MULTILINE)
+    assert len(rows) == page.count("\n| *") >= 40
+    words = [word.lower() for word, *_ in rows]
+    assert words == sorted(set(words)) and {"run", "stage", "calibration", "twins"} <= {*words}
+    said = {name: emphasised(path) for name, path in NOTEBOOKS.items()}
+    for word, number, name in rows:
+        first = [known for known in sorted(said) if word.lower().removesuffix("s") in said[known]]
+        assert first[:1] == [name] and int(name[:2]) == int(number), f"{word}: {first}"
 
 
 # ----------------------------------------------------------------------------------------------- equations
