@@ -44,7 +44,7 @@ class Topic:
     @property
     def epochs(self) -> int:
         """How many a training takes if nothing else is said: digits are easy."""
-        return 4 if self.training.classes == EVEN_ODD else 70
+        return 4 if self.training.classes == EVEN_ODD else 95
 
     @property
     def parts(self) -> dict[str, FaceDataset]:

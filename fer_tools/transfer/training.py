@@ -17,8 +17,8 @@ from fer_lib.data.picture import network_input
 from fer_lib.evaluation import predict
 from fer_lib.files import MEGABYTE, UsageError, atomic_path
 
-# An epoch of few images counts as so many batches, which are seen more often: 25 up to 100 in all, then 5.
-SHORT, FEW, LONG = 25, 100, 5
+# An epoch of few images counts as so many batches, which are seen more often: 25 up to 100 in all, then 4.
+SHORT, FEW, LONG = 25, 100, 4
 HEAD_EPOCHS, HEAD_RATE = 30, 1e-2  # of a new head on frozen features
 VALIDATED = 5  # times in a training on all images; of one on fewer, the end alone counts
 STATISTICS = 512  # images from which the statistics of batch normalisation are taken
