@@ -1,6 +1,7 @@
 """Photographs in, soft labels out: `python soft_labels.py pack|write ...`; see README.md beside this file.
 
-- `pack FER2013 PHOTOGRAPHS.npz`: images and labels of both parts, from any copy that fer_lib reads.
+- `pack FER2013 PHOTOGRAPHS.npz`: images and labels of both parts, from any copy that fer_lib reads;
+  `pack bundled FACES.npz`: those of the rendered faces.
 - `write PHOTOGRAPHS.npz FOLDER FILE.npz`: the mean of the teachers in FOLDER; figures go to the console.
 """
 
@@ -22,14 +23,15 @@ Array = np.ndarray
 
 
 def pack(data: str, path: str) -> None:
-    """Write images (n, 48, 48) and labels (n,), uint8, of both parts of FER2013 to an npz file."""
+    """Write images (n, 48, 48) and labels (n,), uint8, of both parts to an npz file; labels are FER2013's."""
     from fer_lib.data.load import load_faces
     from fer_lib.files import atomic_path
 
-    arrays = {}
+    arrays, known = {}, np.array(THREE if data == "bundled" else range(len(CLASSES)))
     for part in ("train", "test"):
-        faces = load_faces(data, CLASSES, part)
-        arrays[f"{part}_images"], arrays[f"{part}_labels"] = faces.images, faces.labels.astype(np.uint8)
+        faces = load_faces(data, tuple(CLASSES[i] for i in known), part)
+        arrays[f"{part}_images"] = faces.images
+        arrays[f"{part}_labels"] = known[faces.labels].astype(np.uint8)
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, **arrays)
 

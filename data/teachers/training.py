@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -271,24 +271,39 @@ class SideBySide:
         if self.images.is_cuda:
             torch.cuda.synchronize()
 
-    def train(self, chosen: Tensor, epochs: int, rate: float, mixing: float) -> None:
+    def train(
+        self,
+        chosen: Tensor,
+        epochs: int,
+        rate: float,
+        mixing: float,
+        beside: Tensor | None = None,
+        share: float = 0.0,
+    ) -> None:
         """Train on the images at `chosen`: warm-up of a twentieth, then a cosine to 0.
 
-        Mixing, the share of images that are mixed, ends after 85 % of the epochs: the last ones see faces as
-        they are.
+        Mixing, the share of images that are mixed, ends after 85 % of the steps: the last ones see faces as
+        they are. `share` of each batch is taken from the images at `beside` instead; the number of steps is
+        what it would be without.
         """
         batch = len(self.index)
-        steps = len(chosen) // batch
-        total, done = epochs * steps, 0
-        for epoch in range(epochs):
-            self.mixing.fill_(mixing if epoch < 0.85 * epochs else 0.0)
-            order = chosen[torch.randperm(len(chosen), device=chosen.device)]
-            for k in range(steps):
-                progress = done / total
-                warm = min(1.0, progress / 0.05 + 1 / total)
-                for fit in self.fits:
-                    fit.rate.fill_(rate * warm * 0.5 * (1 + math.cos(math.pi * progress)))
-                self.index.copy_(order[k * batch : (k + 1) * batch])
-                self._run()
-                done += 1
+        total, others = epochs * (len(chosen) // batch), round(share * batch)
+        ours = _in_turn(chosen, batch - others)
+        theirs = None if beside is None or not others else _in_turn(beside, others)
+        for done in range(total):
+            progress = done / total
+            self.mixing.fill_(mixing if progress < 0.85 else 0.0)
+            warm = min(1.0, progress / 0.05 + 1 / total)
+            for fit in self.fits:
+                fit.rate.fill_(rate * warm * 0.5 * (1 + math.cos(math.pi * progress)))
+            index = next(ours)
+            self.index.copy_(index if theirs is None else torch.cat([index, next(theirs)]))
+            self._run()
         self._wait()
+
+
+def _in_turn(chosen: Tensor, count: int) -> Iterator[Tensor]:
+    """Yield so many of `chosen`, again and again in another order."""
+    while True:
+        order = chosen[torch.randperm(len(chosen), device=chosen.device)]
+        yield from (part for part in order.split(count) if len(part) == count)
