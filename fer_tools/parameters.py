@@ -9,6 +9,7 @@ from typing import Any
 
 from fer_lib import models
 from fer_lib.data.faces import DEFAULT_CLASSES
+from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_tools.kinds import Classes, Number, Text
 from fer_tools.paths import STUDY_NAME
 
@@ -232,6 +233,14 @@ def taught() -> dict[str, Any]:
     return section6() | own
 
 
+def seven() -> dict[str, Any]:
+    """Train the same for all seven classes of FER2013.
+
+    Command: `fer run --preset seven`.
+    """
+    return taught() | {"classes": list(FER2013_CLASSES), "epochs": 36}
+
+
 def section8() -> dict[str, Any]:
     """See whether what was learnt from faces helps with another topic, of two classes.
 
@@ -277,4 +286,5 @@ PRESETS = {
     "smoke": smoke,
     "overfit": overfit,
     "taught": taught,
+    "seven": seven,
 }
