@@ -114,19 +114,25 @@ def test_a_run_fills_its_directory(pair):
     assert {edge.state for edge in check.edges(run)} == {"ok"}
 
 
-def test_a_network_that_is_sure_and_wrong_gets_a_report(tmp_path, face_folder):
-    """Of all faces it is sure that they are of one class: to the others it gives probabilities of nought."""
+def test_a_network_that_is_sure_and_wrong_gets_a_report(pair, tmp_path):
+    """Of all faces it is sure that they are of one class: to the others it gives probabilities of nought.
+
+    It is that of another training of the run: its exploration stays.
+    """
     import keras
 
     from fer_lib.data import load, picture
     from fer_tools.model_files import loading
 
-    given = (*SMALL, "-p", "model=optimized_model", "-p", "learning_rate=0.3", "-p", "epochs=1")
-    given += ("-p", "recalibration_images=0", "-p", "weight_average=0")
-    done = fer(tmp_path, "run", "--data", face_folder, *given, "--report")
+    run = Run(shutil.copytree(pair.whole.path, tmp_path / pair.whole.name))
+    parameters = run.document["parameters"]
+    parameters["training"] |= {"model": "optimized_model", "learning_rate": 0.3, "epochs": 1}
+    parameters["training"] |= {"recalibration_images": 0, "weight_average": 0}
+    run.update(parameters=parameters)
+    done = fer(tmp_path, "run", "--resume", run.name, "--report")
     assert done.returncode == 0, done.stderr
-    run = Run(Path(done.stdout.splitlines()[0]))
-    faces = load.load_test(str(face_folder), run.parameters("training").classes)
+    assert done.stdout.count("unchanged") == 1
+    faces = load.load_test(str(pair.faces), run.parameters("training").classes)
     model = loading.load(run.model_path)
     images = picture.network_input(faces.images, 48)
     chosen = model.predict(images, verbose=0)[range(len(images)), faces.labels]
