@@ -94,9 +94,7 @@ except UsageError as error:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "arguments", [["predict", "{face}", "--json"], ["summary", "basic_model"], ["--help"]]
-)
+@pytest.mark.parametrize("arguments", [["predict", "{face}", "--json"], ["--help"]])
 def test_commands_say_the_same_to_everybody(home: Path, tmp_path: Path, arguments: list[str]):
     """What needs no kernel goes by no settings either, nor by modules that Python has executed before."""
     face = tmp_path / "face.png"
