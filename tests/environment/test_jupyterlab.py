@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import networks
 import pytest
 from lab import SECONDS, jupyterlab, open_notebook, run_all_cells
 from made import make_dishes
 from PIL import Image
+from processes import one_core
 
 from fer_lib.data.picture import MAX_BYTES
 from fer_lib.files import sha256_of_file
@@ -45,9 +47,10 @@ PIXELS = """async (image) => {
 
 def small(folder: Path, topic: Path) -> None:
     """Write the notebooks without outputs, as the preset smoke has them, and 07 smaller still."""
+    source = networks.held(folder.with_name("small.keras"), networks.chain(*networks.SMALL))
     values = checking.resolve("smoke", {"study": "example", "trace": paths.EXAMPLE})
     values |= checking.resolve(
-        "smoke", {"source": "reference", "data": str(topic), "repeats": 1, "epochs": 1}
+        "smoke", {"source": str(source), "data": str(topic), "repeats": 1, "epochs": 1}
     )
     for stage, kind in STAGES.items():
         notebook = read_json(kind.path)
@@ -136,7 +139,8 @@ def desk(chromium: str, playwright: Any, tmp_path_factory: pytest.TempPathFactor
     browser = playwright.chromium.launch(
         executable_path=chromium, args=["--no-sandbox"] * (os.geteuid() == 0)
     )
-    with jupyterlab(folder, home, FER_RESULTS=str(results), CUDA_VISIBLE_DEVICES="-1") as address:
+    given = {"FER_RESULTS": str(results), "CUDA_VISIBLE_DEVICES": "-1"}
+    with one_core(), jupyterlab(folder, home, **given) as address:
         yield Desk(browser.new_page(viewport={"width": 1280, "height": 1000}), address, folder, results)
         browser.close()
 

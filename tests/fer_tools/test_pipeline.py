@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import lavish
 import nbformat
 import pytest
 from processes import SMALL, alive, begun, command, descendants, fer, wait_for
@@ -37,19 +38,31 @@ OF_THE_SOURCE = {
 
 
 @dataclass
+class Interrupted:
+    """What was left when Ctrl-C had ended a run: of the process, and of its folder."""
+
+    code: int
+    said: str
+    children: list[int]
+    reason: str | None
+    hidden: list[str]
+
+
+@dataclass
 class Pair:
-    """Two runs started together: one to its end, the other killed in the midst of training."""
+    """Two runs started together: one to its end, the other interrupted, resumed, killed in its training."""
 
     results: Path
     faces: Path
     done: subprocess.CompletedProcess
     whole: Run
     killed: Run
+    interrupted: Interrupted
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory, make_face_folder, make_face_csv) -> Iterator[Pair]:
-    """Start two runs at once into one results folder, on one set of faces in two layouts, and kill one."""
+    """Start two runs at once into one results folder, on one set of faces in two layouts; stop one twice."""
     folder = tmp_path_factory.mktemp("mit Leerzeichen und ümläuten 表情")
     faces = make_face_folder(folder / "faces", dict.fromkeys(("neutral", "happy", "surprise"), 40))
     table = make_face_csv(folder / "icml_face_data.csv", faces)
@@ -59,7 +72,16 @@ def pair(tmp_path_factory, make_face_folder, make_face_csv) -> Iterator[Pair]:
     other = subprocess.Popen(**command(results, "run", "--data", table, *SMALL), **piped)
     try:
         killed = Run(Path(other.stdout.readline().rstrip("\n")))
+        wait_for(lambda: "exploration" in killed.document["stages"], other)  # its kernel is at work
+        children = descendants(other.pid)
+        os.killpg(other.pid, signal.SIGINT)
+        _, err = other.communicate()
+        reason = stale_reason(find.open_run(killed.path), "exploration")
+        hidden = [path.name for path in killed.path.rglob(".*")]
+        interrupted = Interrupted(other.returncode, err, children, reason, hidden)
+        other = subprocess.Popen(**command(results, "run", "--resume", killed.name), **piped)
         wait_for((killed.path / "checkpoints" / "state.npz").exists, other)  # the first epoch has ended
+        assert killed.document["stages"]["training"]["status"] == "running"
         for pid in [*descendants(other.pid), other.pid]:
             os.kill(pid, signal.SIGKILL)
         out, err = whole.communicate()
@@ -70,7 +92,7 @@ def pair(tmp_path_factory, make_face_folder, make_face_csv) -> Iterator[Pair]:
             process.communicate()
     done = subprocess.CompletedProcess(whole.args, whole.returncode, out, err)
     assert done.returncode == 0, err
-    yield Pair(results, faces, done, Run(Path(out.splitlines()[0])), killed)
+    yield Pair(results, faces, done, Run(Path(out.splitlines()[0])), killed, interrupted)
 
 
 def test_a_run_fills_its_directory(pair):
@@ -92,19 +114,25 @@ def test_a_run_fills_its_directory(pair):
     assert {edge.state for edge in check.edges(run)} == {"ok"}
 
 
-def test_a_network_that_is_sure_and_wrong_gets_a_report(tmp_path, face_folder):
-    """Of all faces it is sure that they are of one class: to the others it gives probabilities of nought."""
+def test_a_network_that_is_sure_and_wrong_gets_a_report(pair, tmp_path):
+    """Of all faces it is sure that they are of one class: to the others it gives probabilities of nought.
+
+    It is that of another training of the run: its exploration stays.
+    """
     import keras
 
     from fer_lib.data import load, picture
     from fer_tools.model_files import loading
 
-    given = (*SMALL, "-p", "model=optimized_model", "-p", "learning_rate=0.3", "-p", "epochs=1")
-    given += ("-p", "recalibration_images=0", "-p", "weight_average=0")
-    done = fer(tmp_path, "run", "--data", face_folder, *given, "--report")
+    run = Run(shutil.copytree(pair.whole.path, tmp_path / pair.whole.name))
+    parameters = run.document["parameters"]
+    parameters["training"] |= {"model": "optimized_model", "learning_rate": 0.3, "epochs": 1}
+    parameters["training"] |= {"recalibration_images": 0, "weight_average": 0}
+    run.update(parameters=parameters)
+    done = fer(tmp_path, "run", "--resume", run.name, "--report")
     assert done.returncode == 0, done.stderr
-    run = Run(Path(done.stdout.splitlines()[0]))
-    faces = load.load_test(str(face_folder), run.parameters("training").classes)
+    assert done.stdout.count("unchanged") == 1
+    faces = load.load_test(str(pair.faces), run.parameters("training").classes)
     model = loading.load(run.model_path)
     images = picture.network_input(faces.images, 48)
     chosen = model.predict(images, verbose=0)[range(len(images)), faces.labels]
@@ -138,13 +166,29 @@ def test_what_is_unchanged_is_skipped(pair):
     }
 
 
-def test_killed_and_resumed_on_the_same_faces_in_another_layout_it_is_the_same_to_the_byte(pair):
+@dataclass
+class Resumed:
+    """The run that was interrupted and killed: killed once more, perhaps, and gone on with to its end."""
+
+    killed: str | None
+    out: str
+
+
+@pytest.fixture(scope="module")
+def resumed(pair) -> Resumed:
+    """Go on with the killed run, kill it once more at a random moment, and go on to its end."""
+    process, run = begun(pair.results, "run", "--resume", pair.killed.name)
+    killed = kill_somewhere(random.Random(os.environ.get("FER_SEED")), process, run, 8)
+    process.communicate()
+    done = fer(pair.results, "run", "--resume", run.name)
+    assert done.returncode == 0, done.stderr
+    return Resumed(killed, done.stdout)
+
+
+def test_killed_and_resumed_on_the_same_faces_in_another_layout_it_is_the_same_to_the_byte(pair, resumed):
     whole, run = pair.whole, pair.killed
     assert run.path != whole.path and run.path.parent == whole.path.parent
-    assert run.document["stages"]["training"]["status"] == "running"
-    resumed = fer(pair.results, "run", "--resume", run.name)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "01_exploration     unchanged" in resumed.stdout and resumed.stdout.count("unchanged") == 1
+    assert "01_exploration     unchanged" in resumed.out
     differing = {key for key in whole.metrics | run.metrics if whole.metrics.get(key) != run.metrics.get(key)}
     assert {"data.source", "data.digest"} <= differing <= OF_THE_SOURCE
     # The names of the test images are those of the layout.
@@ -174,31 +218,42 @@ class Again:
     left: list[Path]
     fresh: list[tuple[Run, subprocess.CompletedProcess]]
     verified: subprocess.CompletedProcess
+    left_by_lavish: list[Path]
 
 
 @pytest.fixture(scope="module")
 def again(pair, tmp_path_factory) -> Again:
-    """Make the run once more in all these ways, into one results folder; `FER_RUNS=8` starts eight."""
+    """Make the run once more in all these ways; `FER_RUNS=8` starts eight at once.
+
+    The first of the fresh runs is made by somebody with settings of their own for everything, of few letters.
+    """
     temporary = tmp_path_factory.mktemp("tmp")
 
     def ended(process: subprocess.Popen) -> subprocess.CompletedProcess:
         out, err = process.communicate()
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
+    def documents() -> Iterator[Path]:
+        return temporary.glob("fer-lab-*/*_timestamp_*/run.json")
+
+    long = tmp_path_factory.mktemp("x" * 100)  # sockets do not fit into a folder with a long name
+    results, home = tmp_path_factory.mktemp("lavish"), lavish.make_home(tmp_path_factory.mktemp("home"))
+    shell = lavish.lavish(results, home) | {"TMPDIR": str(long), "PYTHONUNBUFFERED": "1"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(temporary))
         verify = command(pair.results, "verify", pair.whole.name)
         killed = subprocess.Popen(**verify, stdout=subprocess.DEVNULL)
-        wait_for(lambda: list(temporary.glob("fer-lab-*/*_timestamp_*/checkpoints/*.keras")), killed)
+        wait_for(lambda: any("exploration" in read_json(path)["stages"] for path in documents()), killed)
         killed.kill()
         killed.wait()
         left = list(temporary.glob("fer-lab-*"))
-        count = int(os.environ.get("FER_RUNS", "2")) - 1
-        given = ("run", "--data", pair.faces, *SMALL, "--report")
-        started = [begun(pair.results, *given) for _ in range(count)]
+        count = int(os.environ.get("FER_RUNS", "2")) - 2
+        given = ("run", "--data", str(pair.faces), *SMALL, "--report")
+        started = [begun(results, args=lavish.command(*given), env=shell)]
+        started += [begun(pair.results, *given) for _ in range(count)]
         verifying = subprocess.Popen(**verify, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     verified, fresh = ended(verifying), [(run, ended(process)) for process, run in started]
-    return Again(temporary, left, fresh, verified)
+    return Again(temporary, left, fresh, verified, list(long.iterdir()))
 
 
 def test_the_same_again_at_the_same_time_is_the_same_to_the_byte(pair, again):
@@ -219,32 +274,62 @@ def test_the_same_again_at_the_same_time_is_the_same_to_the_byte(pair, again):
     assert len({run.path for run, _ in again.fresh}) == len(again.fresh) > 0
 
 
+def test_a_lavish_home_and_shell_change_no_byte(pair, again):
+    """Figures, tables, history, weights, metrics and the report; and no setting reached a kernel."""
+    lavish_run, _ = again.fresh[0]
+    assert again.left_by_lavish == []
+    ours, theirs = (recorded(run) for run in (pair.whole, lavish_run))
+    assert [key for key in ours | theirs if ours.get(key) != theirs.get(key)] == []
+    assert sum(key.startswith("figures/") for key in ours) > 20
+    stages = [
+        {name: entry["machine"] for name, entry in run.document["stages"].items()}
+        for run in (pair.whole, lavish_run)
+    ]
+    assert stages[0] == stages[1] and {entry["settings"] for entry in stages[0].values()} == {""}
+    assert {entry["threads"] for entry in stages[0].values()} == {1}
+    assert pair.whole.document["git"] == lavish_run.document["git"]
+
+
+def recorded(run: Run) -> dict[str, str]:
+    """Return the digests of what notebooks wrote, and of the report."""
+    entries = run.document["stages"].values()
+    written = {key: digest for entry in entries for key, digest in entry["outputs"].items()}
+    return written | {name: run.digest(name) for name in ("report.pdf", "report.tex")}
+
+
 def test_a_killed_verification_leaves_nothing_for_ever(again):
     assert again.left and again.verified.returncode == 0
     assert not list(again.temporary.glob("*fer*"))  # the kernel whose parent was killed has ended by itself
 
 
-def test_killed_at_random_moments_and_resumed_it_is_the_same_to_the_byte(pair):
+def test_killed_at_random_moments_and_resumed_it_is_the_same_to_the_byte(pair, resumed):
     """SIGKILL to kernel or parent or both, at random moments, up to five times in one run.
 
-    `FER_KILLS=25 FER_SEED=1 pytest -s -k random tests/test_pipeline.py` does it thoroughly, and with -s it
-    says what was killed when.
+    One kill is that of `resumed`. `FER_KILLS=25 FER_SEED=1 pytest -s -k random tests/fer_tools`
+    does it thoroughly, and with -s it says what was killed when.
     """
     kills, chance = int(os.environ.get("FER_KILLS", "1")), random.Random(os.environ.get("FER_SEED"))
-    done, numbers = 0, itertools.count(1)
+    done, numbers = int(resumed.killed is not None), itertools.count(1)
+    print(f"resumed run: {resumed.killed}", flush=True)
+    require_whole(pair.killed)
     while done < kills:
         process, run = begun(pair.results, "run", "--data", pair.faces, *SMALL)
         number, in_this_run = next(numbers), 0
-        while done < kills and in_this_run < 5 and (what := kill_somewhere(chance, process, run)):
+        while done < kills and in_this_run < 5 and (what := kill_somewhere(chance, process, run, 45)):
             done, in_this_run = done + 1, in_this_run + 1
             print(f"run {number}, kill {done}: {what}", flush=True)
             process, _ = begun(pair.results, "run", "--resume", run.name)
         _, err = process.communicate()
         assert process.returncode == 0, err
         assert differing_files(run, pair.whole) == set()
-        assert {edge.state for edge in check.edges(run)} <= {"ok", "absent"}
-        assert not list(run.path.rglob(".*-*")) and not list(run.path.parent.glob(f".{run.name}*"))
+        require_whole(run)
         print(f"run {number}: finished after {in_this_run} kills, the same to the byte", flush=True)
+
+
+def require_whole(run: Run) -> None:
+    """Fail if a file is not what its stage wrote, or one is left that was only begun."""
+    assert {edge.state for edge in check.edges(run)} <= {"ok", "absent"}
+    assert not list(run.path.rglob(".*-*")) and not list(run.path.parent.glob(f".{run.name}*"))
 
 
 def being_written(run: Run) -> list[str]:
@@ -253,10 +338,10 @@ def being_written(run: Run) -> list[str]:
     return sorted(path.name for place in places for path in place.glob(".*-*"))
 
 
-def kill_somewhere(chance: random.Random, process: subprocess.Popen, run: Run) -> str | None:
-    """Kill a process of a run at a random moment, or while something is being written; say which and when."""
+def kill_somewhere(chance: random.Random, process: subprocess.Popen, run: Run, most: float) -> str | None:
+    """Kill a process of a run within seconds, or while something is being written; say which and when."""
     clock, writing = time.monotonic(), chance.random() < 0.3
-    delay = chance.uniform(0, 45)
+    delay = chance.uniform(0, most)
     while time.monotonic() < clock + delay or (writing and not being_written(run)):
         if process.poll() is not None:
             return None
@@ -274,24 +359,14 @@ def kill_somewhere(chance: random.Random, process: subprocess.Popen, run: Run) -
     return f"{victim} after {seconds:.1f} s, {state}" + (f", writing {caught}" if caught else "")
 
 
-def test_ctrl_c_is_one_line_and_leaves_no_process(face_folder, tmp_path):
-    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(**command(tmp_path, "run", "--data", face_folder, *SMALL), **piped)
-    try:
-        run = Run(Path(process.stdout.readline().rstrip("\n")))
-        wait_for(lambda: "exploration" in run.document["stages"], process)  # its kernel is at work
-        children = descendants(process.pid)
-        assert children
-        os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate()
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-    assert process.returncode == 130 and len(err.splitlines()) == 1, err
-    assert err.startswith("fer: interrupted") and "--resume" in err
-    wait_for(lambda: not alive(children))
-    assert stale_reason(find.open_run(run.path), "exploration") == "not finished"
-    assert [path.name for path in run.path.rglob(".*")] == [".lock"]  # no temporary file
+def test_ctrl_c_is_one_line_and_leaves_no_process(pair):
+    found = pair.interrupted
+    assert found.code == 130 and len(found.said.splitlines()) == 1, found.said
+    assert found.said.startswith("fer: interrupted") and "--resume" in found.said
+    assert found.children
+    wait_for(lambda: not alive(found.children))
+    assert found.reason == "not finished"
+    assert found.hidden == [".lock"]  # no temporary file
 
 
 def test_a_run_keeps_its_number_of_threads(pair):
@@ -405,3 +480,30 @@ def test_a_report_of_an_altered_run_is_refused(pair, tmp_path):
     (copy / "metrics.json").write_text(json.dumps(metrics | {"test.accuracy": 0.99}))
     done = fer(tmp_path, "report", copy.name)
     assert done.returncode == 2 and "metrics.json" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_run_from_another_machine(pair, tmp_path):
+    """`fer check` says so and finds no fault; `fer compare` says so; resumed here, it is executed anew."""
+    results = tmp_path / "results"
+    results.mkdir()
+    theirs = results / pair.whole.name
+    shutil.copytree(pair.whole.path, theirs)
+    shutil.copy(pair.whole.model_path, results)
+    for report in theirs.glob("report.*"):  # it tells the machine
+        report.unlink()
+    path = theirs / "run.json"
+    document = json.loads(path.read_text())
+    for entry in [document, *document["stages"].values()]:
+        entry["machine"]["processor"] = "Abacus"
+    path.write_text(json.dumps(document))
+    checked = fer(results, "check", theirs.name)
+    assert checked.returncode == 0 and checked.stderr == ""
+    assert "made on another machine (processor Abacus, now " in checked.stdout
+    compared = fer(results, "compare", str(theirs), str(pair.whole.path))
+    assert (
+        compared.returncode == 0 and "differing: machine of 01_exploration, machine of 02_" in compared.stdout
+    )
+    said = "made on another machine (processor Abacus, now "
+    for stage in document["stages"]:
+        run = Run(theirs)
+        assert stale_reason(run, stage) is None and stale_reason(run, stage, anywhere=False).startswith(said)

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from processes import one_core
 
 from fer_lib.files import ROOT
 from fer_tools import metrics, pipeline
@@ -499,7 +500,7 @@ def transferred(tmp_path_factory, make_face_folder) -> Finished:
     """Make a run of Section 8 over made-up cats and dogs, with two seeds."""
     folder = tmp_path_factory.mktemp("transferred")
     data = make_face_folder(folder / "pets", {"cat": 45, "dog": 45})
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, one_core():
         patch.setenv("FER_RESULTS", str(folder / "results"))
         patch.setenv("FER_CACHE", str(folder / "cache"))
         made = pipeline.start("section8", {"data": str(data), "epochs": 1, "repeats": 2})

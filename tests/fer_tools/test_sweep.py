@@ -322,11 +322,11 @@ def test_a_point_whose_worker_was_killed_twice_is_not_tried_a_third_time(face_fo
     assert [error for _, error in found[:2]] == ["", ""] and "killed again" in found[2][1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_nothing_goes_on(face_folder, tmp_path, number):
+@pytest.mark.parametrize(("number", "given"), [(signal.SIGINT, ()), (signal.SIGTERM, ("--jobs", 1))])
+def test_interrupted_nothing_goes_on(face_folder, tmp_path, number, given):
     path = write(tmp_path, STUDY.format(data=face_folder, seeds=0))
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(**command(tmp_path / "results", "sweep", path), **piped)
+    process = subprocess.Popen(**command(tmp_path / "results", "sweep", path, *given), **piped)
     try:
         wait_for(lambda: trains(tmp_path / "results"), process)
         children = descendants(process.pid)

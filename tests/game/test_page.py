@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from browser import Page
 from camera import EXPRESSIONS, clear, film, frame, looks
+from processes import wait_for
 
 from fer_lib.files import ROOT
 from fer_tools.play import server, trace
@@ -68,20 +69,17 @@ def answered(page: Page) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("level", "cells", "said", "won"),
-    [("easy", [4, 2, 6], "You win.", "player"), ("easy", [4, 8, 5], "The computer wins.", "computer")],
-)
-def test_a_whole_game_by_face_is_won_and_lost(open_page, level, cells, said, won):
-    page = open_page()
+def test_a_whole_game_by_face_is_won(open_page):
+    """With every expression."""
+    page, cells = open_page(), [4, 2, 6]
     page.page.evaluate(FIRST)
-    page.page.select_option("#level", level)
+    page.page.select_option("#level", "easy")
     quick(page)
     page.page.click("#camera")
     for cell in cells:
         take(page, cell)
         last = answered(page)
-    assert last == said
+    assert last == "You win."
     recorded = trace.checked(page.trace(), "the page's")
     chosen = [event for event in recorded["events"] if event["type"] == "choice"]
     assert [(event["expression"], event["how"]) for event in chosen] == [
@@ -91,23 +89,7 @@ def test_a_whole_game_by_face_is_won_and_lost(open_page, level, cells, said, won
     moves = [event for event in recorded["events"] if event["type"] == "move"]
     assert [3 * move["cell"][0] + move["cell"][1] for move in moves if move["by"] == "player"] == cells
     assert moves[-1]["board"] == page.board()
-    assert [event["winner"] for event in recorded["events"] if event["type"] == "result"] == [won]
-
-
-@pytest.mark.slow
-def test_a_whole_game_by_face_against_a_perfect_opponent_is_drawn(open_page):
-    page = open_page()
-    page.page.select_option("#level", "perfect")
-    quick(page)
-    page.page.click("#camera")
-    last = ""
-    while last != "A draw.":
-        board = page.board()
-        free = [i for i in range(9) if board[i] == "."]
-        take(page, max(free, key=lambda i: worth(board[:i] + "X" + board[i + 1 :], "O")))
-        last = answered(page)
-        assert last == "A draw." or "." in page.board()
-    assert [event["winner"] for event in page.events("result")] == ["nobody"]
+    assert [event["winner"] for event in recorded["events"] if event["type"] == "result"] == ["player"]
 
 
 @pytest.mark.slow
@@ -276,6 +258,29 @@ def test_the_mouse_chooses_a_cell_at_once_and_no_cell_twice(open_page):
         page.page.click(f".cell >> nth={cell}")
     assert page.board() == taken
     trace.checked(page.trace(), "the page's")
+
+
+def click(page: Page, cell: int) -> str:
+    """Choose a cell by mouse; return what is said when the computer has answered, or the game is over."""
+    page.page.click(f".cell >> nth={cell}")
+    wait_for(lambda: winner(page.board()) or page.board().count(".") in (7, 5, 3, 1, 0))
+    return answered(page)
+
+
+def test_games_by_mouse_are_lost_and_against_a_perfect_opponent_drawn(open_page):
+    page = open_page(False)
+    page.page.evaluate(FIRST)
+    page.page.select_option("#level", "easy")
+    assert [click(page, cell) for cell in (4, 8, 5)][-1] == "The computer wins."
+    page.page.keyboard.press("n")
+    page.page.select_option("#level", "perfect")
+    last = ""
+    while last != "A draw.":
+        board = page.board()
+        free = [i for i in range(9) if board[i] == "."]
+        last = click(page, max(free, key=lambda i: worth(board[:i] + "X" + board[i + 1 :], "O")))
+        assert last == "A draw." or "." in page.board()
+    assert [event["winner"] for event in page.events("result")] == ["computer", "nobody"]
 
 
 @pytest.mark.parametrize("how", ["key", "button"])

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fer_tools import paths
@@ -26,6 +27,17 @@ def command(results: Path, *arguments: object) -> dict:
         # A shell ignores Ctrl-C on behalf of what it runs in the background, this session perhaps.
         "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     }
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Give what is started one core: Section 8 trains in a process a core, and each starts TensorFlow."""
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(every)[os.getpid() % len(every)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, every)
 
 
 def fer(results: Path, *arguments: object) -> subprocess.CompletedProcess:
@@ -60,9 +72,9 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen | None =
         time.sleep(0.05)
 
 
-def begun(results: Path, *arguments: object) -> tuple[subprocess.Popen, Run]:
-    """Start `fer`; return when it has said which run it fills."""
+def begun(results: Path, *arguments: object, **other: object) -> tuple[subprocess.Popen, Run]:
+    """Start `fer`, with `other` given to `Popen`; return when it has said which run it fills."""
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(**command(results, *arguments), **piped)
+    process = subprocess.Popen(**command(results, *arguments) | other, **piped)
     lines = map(Path, (line.rstrip("\n") for line in process.stdout))
     return process, Run(next(path for path in lines if path.is_dir()))  # remarks on data may come before
