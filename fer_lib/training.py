@@ -114,7 +114,10 @@ def batches(images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, 
         chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
         return chosen.map(lambda index: (tf.gather(images, index), tf.gather(labels, index)))
 
-    return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one_epoch).prefetch(2)
+    dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one_epoch).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread sleeps ever longer, and at the end `fit` waits for it
+    return dataset.with_options(options)
 
 
 def fit(
