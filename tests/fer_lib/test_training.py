@@ -157,6 +157,12 @@ def test_epochs_and_seeds_differ_in_order():
     assert tuple(range(21)) not in several
 
 
+def test_no_thread_tunes_the_batches():
+    """At the end of a training of a minute, TensorFlow 2.21 would wait for it for some 20 seconds."""
+    images, labels = np.zeros((4, 2, 2, 1), np.float32), np.zeros((4, 3), np.float32)
+    assert training.batches(images, labels, 2, 0, range(1)).options().autotune.enabled is False
+
+
 def test_the_order_depends_on_seed_and_epoch_alone():
     assert orders(range(3, 6)) == orders(range(6))[3:]
     assert orders(range(2)) == orders(range(2))
