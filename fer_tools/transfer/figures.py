@@ -62,10 +62,11 @@ def far_transfer(curves: pd.DataFrame, found: Mapping[str, Any], topic: str) -> 
         style.note(right, f"{value:.1%}".replace("%", " %"), (place, high), (0, 4), ha="center", color=colour)
     left.yaxis.set_major_formatter(style.percent)
     left.set(xlabel="share of the training", ylabel="validation accuracy")
-    left.legend(frameon=False, fontsize=8, loc="lower right")
+    legend = {"loc": "outside lower center", "ncols": 4, "frameon": False, "fontsize": 8}
+    figure.legend(*left.get_legend_handles_labels(), **legend)
     right.set_xticks(range(4), [words.replace(" ", "\n") for words, *_ in FOUR.values()], fontsize=7)
     right.set(xlim=(-0.6, 3.6))
-    right.margins(y=0.1)
+    right.margins(y=0.16)
     right.set_title("test accuracy, mean of seeds", loc="left")
     figure.suptitle(f"Far Transfer from Facial Recognition to {topic}")
     return figure
