@@ -237,9 +237,9 @@ def taught() -> dict[str, Any]:
 def seven() -> dict[str, Any]:
     """Train the same for all seven classes of FER2013.
 
-    Command: `fer run --preset seven`. Right in 64.7 % of PublicTest (63.1 to 66.3 %; seed 0), balanced 56.4 %,
-    cross-entropy 0.961; half an hour on one thread, with other work beside. From labels, 80 epochs, 64.3 and
-    59.7 %: the rarer classes fare worse with soft ones.
+    Command: `fer run --preset seven`. Right in 64.7 % of PublicTest (63.1 to 66.3 %; seed 0), in 56.4 % if
+    every class counts alike, cross-entropy 0.961; half an hour on one thread, with other work beside. From
+    labels, 80 epochs, 64.3 and 59.7 %: the rarer classes fare worse with soft ones.
     """
     return taught() | {"classes": list(FER2013_CLASSES), "epochs": 36}
 
