@@ -9,7 +9,6 @@ from typing import Any
 
 from fer_lib import models
 from fer_lib.data.faces import DEFAULT_CLASSES
-from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_tools.kinds import Classes, Number, Text
 from fer_tools.paths import STUDY_NAME
 
@@ -241,6 +240,8 @@ def seven() -> dict[str, Any]:
     every class counts alike, cross-entropy 0.961; half an hour on one thread, with other work beside. From
     labels, 80 epochs, 64.3 and 59.7 %: the rarer classes fare worse with soft ones.
     """
+    from fer_lib.data.readers.source import FER2013_CLASSES  # with Pillow, which `--help` goes without
+
     return taught() | {"classes": list(FER2013_CLASSES), "epochs": 36}
 
 

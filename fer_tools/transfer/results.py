@@ -339,10 +339,10 @@ def trainings(outcome: Outcome) -> pd.DataFrame:
     rows = []
     for condition, trained in outcome.trained.items():
         given = (condition.blocks, condition.frozen, condition.per_class or "all", condition.repeat)
-        measured = (len(trained.history), trained.val_accuracy, outcome.right[condition].mean())
-        rows.append((*given, condition.decay, *measured))
+        measured = (len(trained.history), trained.val_loss, trained.val_accuracy)
+        rows.append((*given, condition.decay, *measured, outcome.right[condition].mean()))
     columns = ["blocks", "frozen", "images of each class", "repeat", "decay", "epochs"]
-    return pd.DataFrame(rows, columns=[*columns, "val_accuracy", "test_accuracy"])
+    return pd.DataFrame(rows, columns=[*columns, "val_loss", "val_accuracy", "test_accuracy"])
 
 
 def predictions(outcome: Outcome, test: FaceDataset) -> pd.DataFrame:

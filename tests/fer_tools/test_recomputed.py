@@ -539,9 +539,15 @@ def transfer_metrics(run: Finished) -> dict[str, Any]:
     sentence = run.metrics["transfer.decay_sentence"]
     tried = re.fullmatch(r"Cross-entropy .* is (.*) with 1, (.*) with 0.5: (.*)\.", sentence)
     assert (decay == 1) == (float(tried[1]) <= float(tried[2])) and decay in (1, 0.5)
+    tuned = trained[~trained["frozen"] & (trained["blocks"] == 4)]
+    few, whole = (tuned[tuned["images of each class"] == size] for size in ("25", "all"))
+    assert len(few) == 2 and f"{few['val_loss'].mean():.3f} with {decay:g}" in sentence
     curves = pd.read_csv(run.path / "tables" / "curves.csv").dropna(subset="val_loss")
     last = curves[curves["condition"] == "tuned_transfer"].groupby("seed")["val_loss"].last()
-    assert len(last) == 2 and f"{last.mean():.3f} with {decay:g}" in sentence
+    whole = trained[
+        ~trained["frozen"] & (trained["blocks"] == 4) & (trained["images of each class"] == "all")
+    ]
+    assert whole["val_loss"].tolist() == pytest.approx(last.tolist())
     assert tried[3] == ("all blocks keep one rate" if decay == 1 else "the rate is multiplied by 0.5 a block")
     found |= {"decay": decay, "decay_sentence": sentence}
     sentence = run.metrics["transfer.mirror_sentence"]

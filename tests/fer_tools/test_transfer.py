@@ -202,7 +202,8 @@ def outcome(
 
     def invent(condition: Condition, share: float) -> None:
         right[condition] = np.roll(np.arange(n) < round(share * n), 7 * condition.repeat)
-        trained[condition] = SimpleNamespace(val_accuracy=share - 0.01 * condition.repeat, history=[{}])
+        measured = {"val_accuracy": share - 0.01 * condition.repeat, "val_loss": 1 - share}
+        trained[condition] = SimpleNamespace(**measured, history=[{}])
 
     for condition in plan.conditions:
         invent(condition, 0.5)
