@@ -304,6 +304,8 @@ class SideBySide:
 
 def _in_turn(chosen: Tensor, count: int) -> Iterator[Tensor]:
     """Yield so many of `chosen`, again and again in another order."""
+    if len(chosen) < count:
+        raise ValueError(f"{len(chosen)} images are fewer than the {count} that a batch takes of them")
     while True:
         order = chosen[torch.randperm(len(chosen), device=chosen.device)]
         yield from (part for part in order.split(count) if len(part) == count)

@@ -31,6 +31,11 @@ def sizes(smallest: int) -> list[int]:
     return [size for size in SIZES if size < 0.8 * smallest] + [0]
 
 
+def size_of_choice(smallest: int) -> int:
+    """Return on how many images of each class the decay of the rate is tried; 0 is all."""
+    return [0, *sizes(smallest)][-2]
+
+
 @dataclass(frozen=True)
 class Plan:
     """All trainings of a stage, chosen before any test image is seen.
@@ -96,7 +101,7 @@ def choose_decay(workers: Workers, blocks: int, repeats: int, smallest: int) -> 
     It tells more of so few images than how many are right. Trainings on the most images that are not all of
     them tell it in a quarter of the time, and those with the decay chosen are part of the learning curve.
     """
-    size = [0, *sizes(smallest)][-2]
+    size = size_of_choice(smallest)
     tried = {
         decay: [Condition(blocks, per_class=size, repeat=i, decay=decay) for i in range(repeats)]
         for decay in DECAYS
@@ -200,7 +205,9 @@ def facts(trainer: Trainer, plan: Plan, decays: Mapping[float, float]) -> dict[s
     found |= {"trainings": len(plan.conditions), "parameters": network.count_params()}
     found |= {"trainable_tuned": models.parameter_counts(network)["trainable"]}
     found |= {"trainable_frozen": network.layers[-1].count_params()}
-    return found | {"decay_sentence": f"Cross-entropy of the validation images is {tried}: {said}."}
+    size = f"{size_of_choice(plan.smallest) or 'all'} images of each class"
+    sentence = f"Cross-entropy of the validation images, of networks trained on {size}, is {tried}: {said}."
+    return found | {"decay_sentence": sentence}
 
 
 def numbers(outcome: Outcome, names: Sequence[str] = tuple(FOUR)) -> dict[str, Any]:
