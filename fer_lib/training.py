@@ -144,14 +144,15 @@ def fit(
     model : keras.Model
         Compiled.
     training, validation : tuple of ndarray
-        Images (n, size, size, 1) float32 in [0, 255] and one-hot labels (n, classes) float32.
+        Images (n, size, size, 1) float32 in [0, 255], those of training in random order, and one-hot labels
+        (n, classes) float32.
     epochs, batch_size, seed : int
         As they say.
     folder : Path
         The run's folder.
     recalibration_images : int
-        Training images from which the statistics of batch normalisation are taken anew after each epoch;
-        0 leaves the moving ones. See `BatchNormStatistics`.
+        From so many training images, the first, the statistics of batch normalisation are taken anew after
+        each epoch; 0 leaves the moving ones. See `BatchNormStatistics`.
     progress : callable, optional
         Called after each epoch with the history so far and the seconds the epoch took.
 

@@ -35,6 +35,7 @@ class Lesson:
     Attributes
     ----------
     images : (n, 48, 48) uint8
+        In random order.
     targets : (n, classes) float32
         What it is to say of each. A row sums to what the image counts; the mean over all is 1.
     said : str
@@ -95,7 +96,10 @@ def lesson(settings: Any, split: Split) -> Lesson:
         f"; beside them {kept.sum():,} of {len(others):,} images of other classes, "
         f"which count as {total[kept].sum():,.0f}"
     )
-    return Lesson(np.concatenate([own.images, others.images[kept]]), targets.astype(np.float32), said)
+    images = np.concatenate([own.images, others.images[kept]])
+    # Mixed, as batches are: `fit` takes the statistics of batch normalisation from the first of them.
+    order = np.random.default_rng(settings.seed).permutation(len(images))
+    return Lesson(images[order], targets[order].astype(np.float32), said)
 
 
 def _others(settings: Any, split: Split, names: Sequence[str]) -> FaceDataset | None:

@@ -134,12 +134,18 @@ def test_photographs_of_other_classes_count_by_what_the_teacher_gives_to_ours(sh
     own = len(split.train)
     assert own == 36 and len(found.images) == own + 11  # of 15: one copy, tested, little, not known
     expected = {pixel_digests(faces.images[[i]])[0] for i in np.setdiff1d(angry, angry[[1, 2, 3, 4]])}
-    assert set(pixel_digests(found.images[own:])) == expected
+    theirs = ~np.isin(pixel_digests(found.images), split.train.pixel_digests())
+    assert set(pixel_digests(found.images[theirs])) == expected
+    assert theirs[:24].sum() > 2 and theirs[-24:].sum() > 2  # mixed: statistics are taken from the first
     assert found.targets.sum(axis=1).mean() == pytest.approx(1)
-    weights = np.array([1.0] * own + [0.5] * 11) * (own + 11) / (own + 5.5)
+    weights = np.where(theirs, 0.5, 1.0) * (own + 11) / (own + 5.5)
     assert found.targets.sum(axis=1) == pytest.approx(weights, abs=1e-6)
     ours = np.array([0.125, 0.25, 0.125]) / 0.5  # neutral, happy, surprise
-    assert found.targets[own:] == pytest.approx(np.outer(weights[own:], ours), abs=1e-6)
+    assert found.targets[theirs] == pytest.approx(np.outer(weights[theirs], ours), abs=1e-6)
+    rows = {digest: row for digest, row in zip(faces.pixel_digests(), told, strict=True)}
+    for digest, target in zip(pixel_digests(found.images[~theirs]), found.targets[~theirs], strict=True):
+        row = rows[digest].astype(float)[[3, 0, 2]]
+        assert target == pytest.approx(row / row.sum() * weights.max(), rel=1e-3)
     assert found.said == (
         "soft labels of 36 training images, labels of 0; beside them 11 of 13 images of other classes, "
         "which count as 6"
@@ -168,12 +174,15 @@ def test_what_is_shipped_is_for_photographs_and_not_for_rendered_faces(fer2013):
     settings = checking.build("training", given)
     _, split = load.load_split(settings)
     found = teachers.lesson(settings, split)
-    own = len(split.train)
-    assert found.said.startswith(f"soft labels of {own:,} training images, labels of 0; beside them ")
-    right = found.targets[:own].argmax(axis=1) == split.train.labels
+    own = dict(zip(split.train.pixel_digests(), split.train.labels, strict=True))
+    assert found.said.startswith(f"soft labels of {len(own):,} training images, labels of 0; beside them ")
+    digests = pixel_digests(found.images)
+    theirs = ~np.isin(digests, [*own])
+    right = found.targets[~theirs].argmax(axis=1) == [own[digest] for digest in digests[~theirs]]
     assert 0.85 < right.mean() < 0.95  # 90.9 % out of fold
     aside = np.concatenate([split.validation.images, load.load_test(fer2013, FER2013_CLASSES).images])
-    assert not np.isin(pixel_digests(found.images[own:]), pixel_digests(aside)).any()
+    assert not np.isin(digests[theirs], pixel_digests(aside)).any()
+    assert theirs[:1024].mean() == pytest.approx(theirs.mean(), abs=0.05)  # three standard errors
     assert len(set(pixel_digests(found.images))) == len(found.images)
     with pytest.raises(UsageError, match="only FER2013's"):
         learnt(faces_of(3), "shipped")
