@@ -390,12 +390,12 @@ def readable(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def written(value: Any) -> str:
-    """Return a parameter's value in short: 0.3, 1e-4, all."""
+    """Return a parameter's value in short: 0.3, 1e-4, all, none."""
     if isinstance(value, float) and 0 < value == float(f"{value:.0e}") < 1e-3:
         return f"{value:.0e}".replace("e-0", "e-")
     if isinstance(value, float):
         return f"{value:g}"
-    return "all" if value is None else str(value).replace("_", " ")
+    return "all" if value is None else str(value).replace("_", " ") or "none"
 
 
 def in_words(name: str) -> str:

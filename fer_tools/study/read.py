@@ -68,7 +68,7 @@ class Study:
     def label(self, point: Point) -> str:
         """Return in which parameters a point differs from the base: "dropout 0.5, seed 1"."""
         other = [name for name in self.varied if point.value(name) != self.base.value(name)] + ["seed"]
-        return ", ".join(f"{name} {text(point.value(name))}" for name in other)
+        return ", ".join(f"{name} {text(point.value(name)) or 'none'}" for name in other)
 
 
 def text(value: Any) -> str:

@@ -305,6 +305,29 @@ def test_what_a_report_says_is_what_was_found(table):
     assert shown["difference, points"].str.fullmatch(r"\d+\.\d").all() and "p" not in shown
 
 
+def test_a_value_that_is_no_text_at_all_is_none(tmp_path, monkeypatch):
+    """As `teacher`, which is empty where none teaches; in a table read back from its file."""
+    made = study([(0, 0), (1, 0), (0, 1), (1, 1)], range(3), x1=0.3)
+    names = {"x": ("teacher", ["shipped", ""]), "y": ("model", ["optimized_model", "small_model"])}
+    for column, (name, values) in names.items():
+        made[column] = made[column].map(dict(enumerate(values)))
+        made = made.rename(columns={column: name})
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path))
+    (tmp_path / "own_study").mkdir()
+    made.assign(error="", best_epoch=1, onset_epoch="", val_loss=0.5, parameters=3, seconds=1.0).to_csv(
+        tmp_path / "own_study" / "results.csv", index=False
+    )
+    table = effects.table("own")
+    ranked = effects.what_mattered(table).set_index("parameter")
+    assert ranked.loc["teacher", ["best", "worst"]].tolist() == ["", "shipped"]
+    said = effects.sentences(ranked.reset_index())["mattered_sentence"]
+    assert "teacher (" in said and "points between shipped and none)" in said
+    assert set(effects.ranking(table)["point"]) == {
+        *("base", "teacher none", "model small model", "teacher none, model small model")
+    }
+    assert effects.crossed(table) == [("teacher", "model")]
+
+
 @pytest.mark.parametrize(
     ("put", "said"),
     [
