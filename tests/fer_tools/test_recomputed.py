@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import networks
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,6 +33,7 @@ KEY = {"happy": 3, "surprise": 5, "neutral": 6}  # FER2013's numbers, which seed
 GIVEN = {"train_samples": 91, "epochs": 16, "batch_size": 16, "learning_rate": 5e-4}
 GIVEN |= {"study": "section6", "trace": "example"}
 WINDOW, PATIENCE = 3, 2  # of the preset smoke
+BLOCKS = 2  # of the network from which another topic starts
 
 
 @dataclass
@@ -497,13 +499,15 @@ CONDITIONS = {
 
 @pytest.fixture(scope="module")
 def transferred(tmp_path_factory, make_face_folder) -> Finished:
-    """Make a run of Section 8 over made-up cats and dogs, with two seeds."""
+    """Make a run of Section 8 over made-up cats and dogs, with two seeds, from a network of a few weights."""
     folder = tmp_path_factory.mktemp("transferred")
+    source = networks.held(folder / "small.keras", networks.chain(*networks.SMALL))
     data = make_face_folder(folder / "pets", {"cat": 45, "dog": 45})
     with pytest.MonkeyPatch.context() as patch, one_core():
         patch.setenv("FER_RESULTS", str(folder / "results"))
         patch.setenv("FER_CACHE", str(folder / "cache"))
-        made = pipeline.start("section8", {"data": str(data), "epochs": 1, "repeats": 2})
+        given = {"data": str(data), "source": str(source), "epochs": 1, "repeats": 2}
+        made = pipeline.start("section8", given)
         pipeline.execute(made)
     return Finished(made.path, data)
 
@@ -515,8 +519,6 @@ def transfer_metrics(run: Finished) -> dict[str, Any]:
     from statsmodels.stats.proportion import proportion_confint
     from statsmodels.stats.weightstats import DescrStatsW
 
-    from fer_lib.models import optimized_model
-
     right, trained = (
         pd.read_csv(run.path / "tables" / f"{name}.csv") for name in ("predictions", "trainings")
     )
@@ -525,27 +527,34 @@ def transfer_metrics(run: Finished) -> dict[str, Any]:
     }
     counts = {"train": n["train"] - n["train"] // 5, "validation": n["train"] // 5, "test": n["test"]}
     assert right["label"].value_counts().to_dict() == {"cat": counts["test"], "dog": counts["test"]}
-    found: dict[str, Any] = {"topic": "Cat and Dog", "classes": "cat and dog", "source": "optimized_model"}
+    source = run.data.parent / "small.keras"
+    found: dict[str, Any] = {"topic": "Cat and Dog", "classes": "cat and dog", "source": str(source)}
     found |= {"data": str(run.data), "remarks": "nothing", "images.total": 2 * sum(counts.values())}
     for part, count in counts.items():
         found |= {f"images.{part}.cat": count, f"images.{part}.dog": count, f"images.{part}.total": 2 * count}
 
-    shipped = keras.models.load_model(Path(optimized_model.__file__).with_suffix(".keras"), compile=False)
-    head = shipped.layers[-1].count_params() * 2 // 3  # of two classes instead of three
-    trainable = sum(math.prod(weight.shape) for weight in shipped.trainable_weights)
-    found |= {"parameters": shipped.count_params() - head // 2, "trainable_tuned": trainable - head // 2}
+    given = keras.models.load_model(source, compile=False)
+    head = given.layers[-1].count_params() * 2 // 3  # of two classes instead of three
+    trainable = sum(math.prod(weight.shape) for weight in given.trainable_weights)
+    found |= {"parameters": given.count_params() - head // 2, "trainable_tuned": trainable - head // 2}
     decay = float(trained["decay"].min())
-    found |= {"trainable_frozen": head, "blocks": 4, "epochs": 1, "repeats": 2, "trainings": len(trained)}
+    found |= {
+        "trainable_frozen": head,
+        "blocks": BLOCKS,
+        "epochs": 1,
+        "repeats": 2,
+        "trainings": len(trained),
+    }
     sentence = run.metrics["transfer.decay_sentence"]
     tried = re.fullmatch(r"Cross-entropy .* is (.*) with 1, (.*) with 0.5: (.*)\.", sentence)
     assert (decay == 1) == (float(tried[1]) <= float(tried[2])) and decay in (1, 0.5)
-    tuned = trained[~trained["frozen"] & (trained["blocks"] == 4)]
+    tuned = trained[~trained["frozen"] & (trained["blocks"] == BLOCKS)]
     few, whole = (tuned[tuned["images of each class"] == size] for size in ("25", "all"))
     assert len(few) == 2 and f"{few['val_loss'].mean():.3f} with {decay:g}" in sentence
     curves = pd.read_csv(run.path / "tables" / "curves.csv").dropna(subset="val_loss")
     last = curves[curves["condition"] == "tuned_transfer"].groupby("seed")["val_loss"].last()
     whole = trained[
-        ~trained["frozen"] & (trained["blocks"] == 4) & (trained["images of each class"] == "all")
+        ~trained["frozen"] & (trained["blocks"] == BLOCKS) & (trained["images of each class"] == "all")
     ]
     assert whole["val_loss"].tolist() == pytest.approx(last.tolist())
     assert tried[3] == ("all blocks keep one rate" if decay == 1 else "the rate is multiplied by 0.5 a block")
@@ -563,7 +572,7 @@ def transfer_metrics(run: Finished) -> dict[str, Any]:
         own = trained[
             (trained["frozen"] == name.startswith("frozen")) & (trained["images of each class"] == "all")
         ]
-        own = own[own["blocks"] == 4 * name.endswith("transfer")]
+        own = own[own["blocks"] == BLOCKS * name.endswith("transfer")]
         assert own["test_accuracy"].tolist() == pytest.approx(share.tolist())
         values = {"accuracy": share.mean(), "accuracy_low": low, "accuracy_high": high, "spread": share.std()}
         values |= {"lowest": share.min(), "highest": share.max(), "val_accuracy": own["val_accuracy"].mean()}
@@ -595,7 +604,7 @@ def transfer_metrics(run: Finished) -> dict[str, Any]:
 
 
 def _of_four(trained: pd.DataFrame) -> pd.DataFrame:
-    return trained[(trained["images of each class"] == "all") & trained["blocks"].isin((0, 4))]
+    return trained[(trained["images of each class"] == "all") & trained["blocks"].isin((0, BLOCKS))]
 
 
 def _curve_metrics(run: Finished, trained: pd.DataFrame) -> dict[str, Any]:
@@ -604,17 +613,20 @@ def _curve_metrics(run: Finished, trained: pd.DataFrame) -> dict[str, Any]:
     (few, most), table = (25, 36), pd.read_csv(run.path / "tables" / "learning_curve.csv")
     assert table["images"].tolist() == [few, most]
     for row, size in zip(table.itertuples(), ("25", "all"), strict=True):
-        assert (row.transfer, row.random) == pytest.approx((means[size, 4], means[size, 0]))
-    low, high, aim = means["25", 0], max(means["25", 0], means["all", 0]), means["25", 4]
+        assert (row.transfer, row.random) == pytest.approx((means[size, BLOCKS], means[size, 0]))
+    low, high, aim = means["25", 0], max(means["25", 0], means["all", 0]), means["25", BLOCKS]
     worth = None
     if low <= aim <= high:
         worth = round(few * (most / few) ** ((aim - low) / (high - low)) - few, 1) if high > low else 0.0
     matters = table[table["shown"] & (table["difference"] > 0)]["images"]
-    best = int(np.argmax([means["25", count] for count in range(5)]))
+    best = int(np.argmax([means["25", count] for count in range(BLOCKS + 1)]))
     found = {"curve.least": few, "curve.most": most, "curve.worth": worth}
     found |= {"curve.matters": int(matters.max()) if len(matters) else 0}
     found |= {"layers.best": best, "layers.images": few}
-    for key, said in (("curve", f"With {few} of each class"), ("layers", f"{best} of 4 blocks taken over")):
+    for key, said in (
+        ("curve", f"With {few} of each class"),
+        ("layers", f"{best} of {BLOCKS} blocks taken over"),
+    ):
         found[f"{key}.sentence"] = run.metrics[f"transfer.{key}.sentence"]
         assert said in found[f"{key}.sentence"]
     return found
