@@ -26,6 +26,7 @@ TAKEN = (
     *(".gitattributes", ".gitignore", "LICENSE", "environment.yml", "pyproject.toml", "requirements.lock"),
     *("fer_lib", "fer_tools", "game", "report", "data/README.md", "data/bundled", "data/digits"),
     *("notebooks/05_optimisation.yaml", "results/README.md", "results/section6_study"),
+    *("notebooks/05_teachers.yaml", "results/taught_study"),
 )
 LEFT = "fer_tools/site"  # of these: its pages stay here
 GUIDE = "docs/student.md"  # becomes their README.md

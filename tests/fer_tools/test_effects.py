@@ -178,27 +178,27 @@ def test_an_effect_is_found_as_often_as_it_should_and_a_seed_is_none():
     assert 2 <= nothing <= 15 and something > 75 and something > 2 * unpaired
 
 
-def test_in_the_committed_study_dropout_matters(monkeypatch):
+@pytest.mark.parametrize(
+    ("study", "matter"),
+    [("section6", ["convolutions", "model", "epochs", "dropout"]), ("taught", ["epochs", "teacher"])],
+)
+def test_what_matters_in_the_committed_studies(study, matter, monkeypatch):
     """And p is that of statsmodels, where each parameter has two values."""
     stats, formula = map(pytest.importorskip, ("scipy.stats", "statsmodels.formula.api"))
     monkeypatch.setenv("FER_RESULTS", str(ROOT / "results"))
-    table = effects.table("section6")
+    table = effects.table(study)
     names = effects.varied(table)
     table["point"] = table[names].astype(str).agg(" ".join, axis=1)
     model = formula.ols("val_accuracy ~ C(point) + C(seed)", table).fit()
     ranked = effects.what_mattered(table.drop(columns="point")).set_index("parameter")
-    for name in names:
+    assert {*ranked.index} == {*names} - {"label_smoothing"}  # with others only
+    for name in ranked.index:
         alone = effects.alone(table.drop(columns="point"), name).join(table["point"])
         means = alone.groupby("point")["val_accuracy"].mean()  # of two seeds each
         t = (means.max() - means.min()) / np.sqrt(model.mse_resid)
         assert ranked.loc[name, "p"] == pytest.approx(2 * stats.t.sf(t, model.df_resid), abs=0.005)
-    assert ranked.loc["dropout", "p"] < 0.05 / 8 and ranked.loc["dropout", "verdict"].startswith("matters")
-    assert list(ranked.index[ranked["verdict"].str.startswith("matters")]) == [
-        "convolutions",
-        "model",
-        "epochs",
-        "dropout",
-    ]
+    assert list(ranked.index[ranked["verdict"].str.startswith("matters")]) == matter
+    assert (ranked["p"] < 0.05 / len(ranked)).sum() == len(matter)
 
 
 def test_figures_show_every_seed_and_mark_the_base(table, tmp_path):
