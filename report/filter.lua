@@ -298,6 +298,7 @@ function Pandoc(doc)
     end
   end
   walk_all(second)
+  if html and doc.meta.subtitle then doc.meta.pagesubtitle = stringify(doc.meta.subtitle) end -- no markup in a tab
   if latex then walk_all { Str = pdflatex_text, Code = pdflatex_text, Table = latex_widths } end
   return doc
 end

@@ -121,6 +121,7 @@ def test_figures_and_tables_are_numbered_alike_and_linked(built: dict[str, Path]
 def test_html_is_accessible_and_self_contained(built: dict[str, Path]) -> None:
     page = built["html"].read_text(encoding="utf-8")
     assert '<html lang="en-GB">' in page
+    assert "<title>Train your network · Facial expression recognition, Section 5</title>" in page
     images = re.findall(r"<img [^>]*>", page)
     assert len(images) == len(FIGURES)
     assert all(re.search(r'alt="[^"]{20,}"', image) for image in images)
