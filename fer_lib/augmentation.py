@@ -9,6 +9,7 @@ from fer_lib.layers import blur, blur_matrix, in_range, registered, sides
 
 tensorflow_import.import_tensorflow()
 import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
 from keras import layers, ops  # noqa: E402
 
 
@@ -103,10 +104,7 @@ class RandomPhotograph(keras.layers.Layer):
 
         def span(size: int) -> Any:
             draw = self._uniform((2, n, 1))
-            length = size * (0.1 + 0.27 * draw[0])
-            begin = draw[1] * (size - length)
-            at = np.arange(size, dtype=np.float32)
-            return ops.cast((at >= begin) & (at < begin + length), images.dtype)
+            return _span(size, size * (0.1 + 0.27 * draw[0]), draw[1])
 
         hole = span(images.shape[1])[:, :, None] * span(images.shape[2])[:, None, :]
         flat, which, often = ops.unstack(self._uniform((3, n, 1, 1, 1)), 3)
@@ -117,3 +115,41 @@ class RandomPhotograph(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return what `__init__` takes."""
         return super().get_config() | {"strength": self.strength, "seed": self.seed}
+
+
+def _span(size: int, length: Any, place: Any) -> Any:
+    """Return rows (n, size): 1 in a span of `length` (n, 1) pixels, that lies at `place` (n, 1), 0 to 1."""
+    at, begin = np.arange(size, dtype=np.float32), place * (size - length)
+    return ops.cast((at >= begin) & (at < begin + length), "float32")
+
+
+def mixed(images: Any, targets: Any, share: Any, key: Any) -> tuple[Any, Any]:
+    """Mix images with their neighbours in the batch, and what is to be said of them in the same proportion.
+
+    Of those that are mixed half are two faces overlaid (mixup: Zhang et al., 2018, arXiv:1710.09412; weights
+    of the beta distribution of 1/2 and 1/2), half have a rectangle of another pasted in (CutMix: Yun et al.,
+    2019, arXiv:1905.04899; of any share of the area, each as likely).
+
+    Parameters
+    ----------
+    images : (n, height, width, 1) float32
+    targets : (n, classes) float32
+    share : float
+        How many are mixed, each by chance.
+    key : (2,) int
+        Of the random numbers: the same key, the same mixture.
+
+    Returns
+    -------
+    tuple of tensors
+        Of the shapes given.
+    """
+    count, (height, width) = ops.shape(images)[0], images.shape[1:3]
+    draw = ops.unstack(tf.random.stateless_uniform((6, count, 1), key), 6)
+    overlaid, side = ops.sin(np.pi / 2 * draw[0]) ** 2, ops.sqrt(draw[1])
+    rows, columns = _span(height, side * height, draw[2]), _span(width, side * width, draw[3])
+    mask = ops.where(draw[4][..., None] < 0.5, overlaid[..., None], rows[:, :, None] * columns[:, None, :])
+    mask *= ops.cast(draw[5][..., None] < share, "float32")
+    weight = ops.mean(mask, axis=(1, 2))[:, None]  # of what is seen, so of what is to be said
+    pairs = (images, mask[..., None]), (targets, weight)
+    return tuple(x + (ops.roll(x, 1, axis=0) - x) * w for x, w in pairs)

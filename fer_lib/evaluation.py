@@ -241,13 +241,8 @@ def accuracy_by(factor: Any, correct: np.ndarray, bins: int | Sequence[float] = 
     groups = values.cat.categories if hasattr(values, "cat") else sorted(values.dropna().unique())
     rows = [(str(group), (values == group).to_numpy()) for group in groups]
     rows.append(("missing", values.isna().to_numpy()))
-    return pd.DataFrame(
-        [
-            {"group": name, "count": int(inside.sum())} | _accuracy(correct[inside])
-            for name, inside in rows
-            if inside.any()
-        ]
-    )
+    hits = ((name, correct[inside]) for name, inside in rows if inside.any())
+    return pd.DataFrame([{"group": name, "count": len(of_it)} | _accuracy(of_it) for name, of_it in hits])
 
 
 def _cut(values: "pd.Series", edges: np.ndarray) -> "pd.Series":

@@ -1,4 +1,4 @@
-"""Layers that Keras does not have, and one that it has and we make quicker."""
+"""Layers and a loss that Keras does not have, and a layer that it has and we make quicker."""
 
 from typing import Any
 
@@ -40,6 +40,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.momentum + batch * (1 - self.momentum))
         return normalised
+
+
+@registered
+class CrossEntropy(keras.losses.CategoricalCrossentropy):
+    """Cross-entropy of targets (n, classes) that sum to what an image counts, which need not be 1.
+
+    Keras' own has the right value then, too, and a wrong gradient: it takes that of TensorFlow's softmax with
+    cross-entropy, in which the sum of a row is 1 whatever it is.
+    """
+
+    def call(self, targets: Any, probabilities: Any) -> Any:
+        """Return the loss (n,) of each image."""
+        counts = ops.sum(targets, axis=-1)
+        return counts * super().call(ops.divide_no_nan(targets, counts[:, None]), probabilities)
 
 
 def as_keras(model: Any) -> Any:

@@ -70,6 +70,8 @@ def compile_model(
     """
     import keras
 
+    from fer_lib.layers import CrossEntropy
+
     if warm_up and not cosine_steps:
         raise UsageError(f"warm_up {warm_up:g}: has no effect without cosine_steps; leave it at 0")
     if cosine_steps:
@@ -90,14 +92,21 @@ def compile_model(
         optimizer = keras.optimizers.Adam(learning_rate, **options)
     model.compile(
         optimizer=optimizer,
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
+        loss=CrossEntropy(label_smoothing=label_smoothing),
         metrics=["accuracy", keras.metrics.CategoricalCrossentropy(name="cross_entropy")],
     )
     return model
 
 
-def batches(images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, epochs: range) -> Any:
+MIXED_EPOCHS = 0.85  # share of them; in the last ones the network sees faces as they are
+
+
+def batches(
+    images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, epochs: range, mixing: float = 0.0
+) -> Any:
     """Batches of the given epochs, each epoch in an order that depends on (seed, epoch) alone.
+
+    `mixing` is the share of images that `augmentation.mixed` mixes with others, in the first `MIXED_EPOCHS`.
 
     Returns
     -------
@@ -106,13 +115,20 @@ def batches(images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, 
     """
     import tensorflow as tf
 
+    from fer_lib.augmentation import mixed
+
     images, labels = tf.constant(images), tf.constant(labels)
 
     def one_epoch(epoch: Any) -> Any:
         key = tf.stack([tf.constant(seed, tf.int64), epoch])
         order = tf.random.experimental.stateless_shuffle(tf.range(len(images)), seed=key)
         chosen = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
-        return chosen.map(lambda index: (tf.gather(images, index), tf.gather(labels, index)))
+        taken = chosen.map(lambda index: (tf.gather(images, index), tf.gather(labels, index)))
+        if not mixing:
+            return taken
+        share = tf.where(epoch < int(MIXED_EPOCHS * epochs.stop), mixing, 0.0)
+        fold = tf.random.experimental.stateless_fold_in
+        return taken.enumerate().map(lambda step, taken: mixed(*taken, share, fold(key, step)))
 
     dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one_epoch).prefetch(2)
     options = tf.data.Options()
@@ -130,6 +146,7 @@ def fit(
     seed: int,
     folder: Path,
     recalibration_images: int = 512,
+    mixing: float = 0.0,
     progress: Callable[[list[dict[str, float]], float], None] | None = None,
 ) -> list[dict[str, float]]:
     """Train a compiled model; a run that was interrupted goes on where its last whole epoch ended.
@@ -153,6 +170,9 @@ def fit(
     recalibration_images : int
         From so many training images, the first, the statistics of batch normalisation are taken anew after
         each epoch; 0 leaves the moving ones. See `BatchNormStatistics`.
+    mixing : float
+        Share of training images that are mixed with others; see `batches`. Training loss and accuracy are
+        those of the mixtures.
     progress : callable, optional
         Called after each epoch with the history so far and the seconds the epoch took.
 
@@ -196,7 +216,7 @@ def fit(
 
     if len(history) < epochs:
         model.fit(
-            batches(*training, batch_size, seed, range(len(history), epochs)),
+            batches(*training, batch_size, seed, range(len(history), epochs), mixing),
             initial_epoch=len(history),
             epochs=epochs,
             steps_per_epoch=-(-len(training[0]) // batch_size),

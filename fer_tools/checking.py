@@ -110,11 +110,10 @@ def build(stage: str, values: Mapping[str, Any]) -> Any:
             f'parameter warm_up = {chosen.warm_up!r}: has no effect with schedule "constant"; '
             'leave it at 0, or set schedule to "cosine"'
         )
-    if getattr(chosen, "teacher", "") and chosen.train_samples is None and chosen.label_smoothing:
-        raise UsageError(  # Keras adds the same to each row of targets, which sum to what an image counts
-            f"parameter label_smoothing = {chosen.label_smoothing!r}: with a teacher and all images, some "
-            "may count less than others, and it would change how much; set it to 0, "
-            "or train_samples to a number"
+    if getattr(chosen, "mixing", 0) and chosen.epochs < 2:  # of two, `training.MIXED_EPOCHS` leaves one
+        raise UsageError(
+            f"parameter mixing = {chosen.mixing!r}: has no effect with one epoch, as none is mixed in the "
+            "last ones; leave it at 0, or take more epochs"
         )
     return chosen
 

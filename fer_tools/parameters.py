@@ -67,6 +67,7 @@ class Training(Exploration):
     warm_up: float = _number(0.0, 0, 0.9, "share of the steps in which the learning rate of a cosine rises")
     weight_decay: float = _number(0.0, 0, 1, "above 0 Adam is AdamW")
     label_smoothing: float = _number(0.0, 0, 0.5, "share of the target spread over all classes")
+    mixing: float = _number(0.0, 0, 1, "share of training images mixed with others: mixup and CutMix")
     convolutions: int = _number(3, 1, 5, "blocks of convolution and pooling; basic_model")
     dense_layers: int = _number(2, 0, 4, "before the softmax; basic_model")
     dropout_layers: int = _number(2, 0, 4, "dense layers followed by dropout; basic_model")

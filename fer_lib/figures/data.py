@@ -39,18 +39,12 @@ def gallery(faces: "FaceDataset", n: int = 10, seed: int = 0) -> style.Figure:
     rng = np.random.default_rng(seed)
     k = len(faces.classes)
     figure, axes = style.subplots(k, 1, k * ((style.WIDTH - 0.7) / n + 0.08))
+    colours = style.class_colours(faces.classes)
     for i, (ax, name) in enumerate(zip(axes[:, 0], faces.classes, strict=True)):
         members = np.flatnonzero(faces.labels == i)
         chosen = rng.permutation(members)[:n]
         style.show(ax, style.montage(faces.images[chosen], n))
-        ax.set_ylabel(
-            name,
-            rotation=0,
-            ha="right",
-            va="center",
-            color=style.class_colours(faces.classes)[i],
-            weight="bold",
-        )
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", color=colours[i], weight="bold")
     return figure
 
 
@@ -110,19 +104,17 @@ def duplicates(faces: "FaceDataset", n: int = 6) -> style.Figure:
     original = first[group]  # (images,) index of the first image with the same pixels
     pairs = np.stack([original, np.arange(len(faces))], axis=1)[original != np.arange(len(faces))]
     same = faces.labels[pairs[:, 0]] == faces.labels[pairs[:, 1]]
-    groups = {"with the same label": pairs[same], "with conflicting labels": pairs[~same]}
-    shown = [
-        (f"identical images {name}: {len(g):,} pair{'s' * (len(g) != 1)}", g)
-        for name, g in groups.items()
-        if len(g)
-    ]
+    groups = {"the same label": pairs[same], "conflicting labels": pairs[~same]}
+    texts = (
+        f"identical images with {name}: {len(g):,} pair{'s' * (len(g) != 1)}" for name, g in groups.items()
+    )
+    shown = [(text, g) for text, g in zip(texts, groups.values(), strict=True) if len(g)]
     figure = style.Figure(figsize=(style.WIDTH, 0.97 * max(len(shown), 0.4)), layout="constrained")
     if not shown:
         figure.text(0, 0.5, "No two images are identical.")
         return figure
-    for part, (title, group) in zip(
-        figure.subfigures(len(shown), 1, squeeze=False)[:, 0], shown, strict=True
-    ):
+    parts = figure.subfigures(len(shown), 1, squeeze=False)[:, 0]
+    for part, (title, group) in zip(parts, shown, strict=True):
         part.suptitle(title, x=0.01, ha="left", fontsize=9)
         axes = part.subplots(1, n)
         # Evenly spread over the data, which are in the order of the classes.

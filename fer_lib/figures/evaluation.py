@@ -24,24 +24,12 @@ def confusion_matrix(matrix: np.ndarray, classes: Sequence[str]) -> style.Figure
     size = min(style.WIDTH, 1.3 + 0.95 * k)
     figure, axes = style.subplots(1, 1, size * 0.8, size)
     ax = axes[0, 0]
-    notes = [
-        [f"{style.percent(s)}\n{n:,}" for s, n in zip(*row, strict=True)]
-        for row in zip(shares, matrix, strict=True)
-    ]
-    seaborn.heatmap(
-        shares,
-        ax=ax,
-        cmap="Blues",
-        vmin=0,
-        vmax=1,
-        cbar=False,
-        linewidths=2,
-        annot=np.array(notes),
-        fmt="",
-        annot_kws={"fontsize": 8 if k > 4 else 9},
-        xticklabels=classes,
-        yticklabels=[f"{name}\n({n:,})" for name, n in zip(classes, totals[:, 0], strict=True)],
-    )
+    cells = (zip(*row, strict=True) for row in zip(shares, matrix, strict=True))
+    notes = np.array([[f"{style.percent(share)}\n{n:,}" for share, n in row] for row in cells])
+    rows = [f"{name}\n({n:,})" for name, n in zip(classes, totals[:, 0], strict=True)]
+    options = {"cmap": "Blues", "vmin": 0, "vmax": 1, "cbar": False, "linewidths": 2, "fmt": ""}
+    options |= {"annot": notes, "annot_kws": {"fontsize": 8 if k > 4 else 9}}
+    seaborn.heatmap(shares, ax=ax, xticklabels=classes, yticklabels=rows, **options)
     ax.tick_params(axis="y", rotation=0)
     ax.set(xlabel="predicted", ylabel="true (images)")
     style.bare(ax, ticks="both")
@@ -144,10 +132,8 @@ def attention(
                 style.show(ax, np.squeeze(images[i]))
             height, width = np.squeeze(images[i]).shape
             # The map covers the whole face at its own, coarser resolution.
-            extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-            overlay.imshow(
-                maps[i], cmap="inferno", vmin=0, vmax=1, alpha=0.55, extent=extent, interpolation="bilinear"
-            )
+            options = {"extent": (-0.5, width - 0.5, height - 0.5, -0.5), "interpolation": "bilinear"}
+            overlay.imshow(maps[i], cmap="inferno", vmin=0, vmax=1, alpha=0.55, **options)
             style.caption(overlay, labels[i], probabilities[i], classes)
         faces[0].set_title(name, loc="left", weight="bold")
     return figure

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fer_lib import checkpoints, layers, models
-from fer_lib.augmentation import RandomPhotograph
-from fer_lib.layers import BatchNormalization, LocalContrast, OrientedEdges
+from fer_lib.augmentation import RandomPhotograph, mixed
+from fer_lib.layers import BatchNormalization, CrossEntropy, LocalContrast, OrientedEdges
 from fer_tools.model_files import export, loading
 
 
@@ -154,6 +154,63 @@ def test_without_training_or_strength_a_photograph_stays_as_it_is():
     x = faces()
     np.testing.assert_array_equal(RandomPhotograph(1.0)(x), x)
     np.testing.assert_array_equal(RandomPhotograph(0.0)(x, training=True), x)
+
+
+def test_the_gradient_of_cross_entropy_is_that_of_targets_of_any_sum():
+    import keras
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    scores, targets = rng.normal(0, 2, (6, 3)), rng.uniform(0, 1, (6, 3))
+    targets[0], targets[1] = (0, 0, 0), (0, 1, 0)  # what counts nothing, and a label
+    z = tf.Variable(scores.astype(np.float32))
+    with tf.GradientTape() as tape:
+        # Keras takes the scores before its own softmax, as in training.
+        loss = CrossEntropy(reduction="sum")(targets.astype(np.float32), keras.activations.softmax(z))
+    p = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    assert float(loss) == pytest.approx(-(targets * np.log(p)).sum(), rel=1e-5)
+    expected = targets.sum(1, keepdims=True) * p - targets
+    np.testing.assert_allclose(tape.gradient(loss, z), expected, rtol=1e-4, atol=1e-6)
+
+
+def mixtures(share: float, n: int = 2000, key: tuple[int, int] = (3, 7)) -> tuple[np.ndarray, np.ndarray]:
+    """Mix images (n, 12, 16, 1), each of a grey value of its own, that are to be said to have that value."""
+    values = np.random.default_rng(0).permutation(n).astype(np.float32)[:, None]
+    images = np.broadcast_to(values[:, :, None, None], (n, 12, 16, 1))
+    images, targets = mixed(np.array(images), np.concatenate([values, n - values], 1), share, np.array(key))
+    return np.array(images), np.array(targets)
+
+
+def test_what_is_to_be_said_of_a_mixture_is_what_is_seen_of_it():
+    images, targets = mixtures(1.0)
+    np.testing.assert_allclose(targets[:, 0], images.mean((1, 2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(targets.sum(1), 2000, rtol=1e-6)  # nothing is lost
+
+
+def test_half_of_the_mixtures_are_laid_over_and_half_cut_out():
+    images, plain = mixtures(0.4)[0][..., 0], mixtures(0.0)[0][..., 0]
+    touched = (images != plain).any((1, 2))
+    assert touched.mean() == pytest.approx(0.4, abs=0.04)
+    neighbour = np.roll(plain, 1, axis=0)
+    # A mixture of two grey values that has more than one of them is a rectangle pasted in.
+    cut = touched & (np.ptp(images, axis=(1, 2)) > 0)
+    assert cut.sum() / touched.sum() == pytest.approx(0.5, abs=0.07)
+    pasted = images[cut] == neighbour[cut]
+    assert (pasted | (images[cut] == plain[cut])).all()
+    for mask in pasted:
+        rows, columns = mask.any(1), mask.any(0)
+        assert (mask == rows[:, None] & columns).all()  # of all places in rows and columns that have any
+        assert (np.diff(np.flatnonzero(rows)) == 1).all() and (np.diff(np.flatnonzero(columns)) == 1).all()
+    # Half of the weights of mixup are within 15 % of 0 or 1, as the arcsine distribution has it.
+    over = touched & ~cut
+    weight = (images[over] - plain[over])[:, 0, 0] / (neighbour[over] - plain[over])[:, 0, 0]
+    assert ((weight < 0.1464) | (weight > 0.8536)).mean() == pytest.approx(0.5, abs=0.07)
+
+
+def test_one_key_one_mixture():
+    first, again, other = mixtures(0.4)[0], mixtures(0.4)[0], mixtures(0.4, key=(3, 8))[0]
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
 
 
 def test_local_contrast_removes_slow_light():

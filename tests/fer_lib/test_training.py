@@ -157,6 +157,29 @@ def test_epochs_and_seeds_differ_in_order():
     assert tuple(range(21)) not in several
 
 
+def mixtures(epochs: range) -> list[np.ndarray]:
+    """What epochs show with half of the images mixed; an image has one grey value, which is its label."""
+    images = np.broadcast_to(np.arange(1.0, 21)[:, None, None, None], (20, 4, 4, 1)).astype(np.float32)
+    labels = np.arange(1.0, 21, dtype=np.float32)[:, None]
+    shown = []
+    for part, part_labels in training.batches(images, labels, 8, 0, epochs, mixing=0.5):
+        np.testing.assert_allclose(part.numpy().mean((1, 2, 3)), part_labels[:, 0], rtol=1e-5)
+        shown.append(part.numpy())
+    return [np.concatenate(shown[start : start + 3]) for start in range(0, len(shown), 3)]
+
+
+def test_images_are_mixed_but_for_the_last_epochs():
+    epochs = mixtures(range(20))
+    whole = [all(np.ptp(image) == 0 and image[0, 0, 0] % 1 == 0 for image in shown) for shown in epochs]
+    assert whole == [False] * 17 + [True] * 3  # 85 % of 20
+    assert len({shown.tobytes() for shown in epochs}) == 20
+
+
+def test_mixtures_depend_on_seed_and_epoch_alone():
+    for shown, again in zip(mixtures(range(20))[15:], mixtures(range(15, 20)), strict=True):
+        np.testing.assert_array_equal(shown, again)
+
+
 def test_no_thread_tunes_the_batches():
     """At the end of a training of a minute, TensorFlow 2.21 would wait for it for some 20 seconds."""
     images, labels = np.zeros((4, 2, 2, 1), np.float32), np.zeros((4, 3), np.float32)
@@ -360,6 +383,32 @@ def test_without_averaging_and_recalibration_it_trains_the_plain_way(tmp_path, f
     plain.fit(training.batches(images, labels, 8, 0, range(1)), steps_per_epoch=4, verbose=0)
     for a, b in zip(ours.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_what_an_image_counts_is_what_plain_keras_takes_as_its_weight(tmp_path, faces, smoothing):
+    """TensorFlow's own gradient is wrong for targets that do not sum to 1, though the loss is right."""
+    import keras
+
+    images, labels = faces[0][:30], faces[1][:30]
+    counts = np.random.default_rng(1).uniform(0, 2, (30, 1)).astype(np.float32)
+    counts[::7] = 0
+    ours, plain = small_model(), small_model()
+    for model in (ours, plain):
+        training.compile_model(model, 0.01, label_smoothing=smoothing)
+    plain.compile(
+        keras.optimizers.Adam(0.01), keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+    )
+    batches = training.batches(images, np.hstack([labels, counts]), 8, 0, range(1))
+    weighted = batches.map(lambda x, row: (x, row[:, :CLASSES], row[:, CLASSES]))
+    counted = batches.map(lambda x, row: (x, row[:, :CLASSES] * row[:, CLASSES:]))
+    losses = []
+    for model, given in ((ours, counted), (plain, weighted)):
+        training.key_random_layers(model, 0, 0)
+        losses.append(model.fit(given, steps_per_epoch=4, verbose=0).history["loss"][0])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for a, b in zip(ours.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_recalibration_gives_the_statistics_of_the_clean_images(faces):

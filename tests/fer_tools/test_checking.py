@@ -337,13 +337,21 @@ def test_allowed_values_survive_the_command_line(data, stage):
     drawn = {name: data.draw(_texts(name, own[name])) for name in chosen}
     values = {name: value for name, (value, _) in drawn.items()}
     assume(not values.get("warm_up") or values.get("schedule") == "cosine")
-    smooth = values.get("teacher") and values.get("label_smoothing")
-    assume(not smooth or values.get("train_samples", 5000) is not None)
+    assume(not values.get("mixing") or values.get("epochs", 50) > 1)
     assert checking.parse([f"{name}={text}" for name, (_, text) in drawn.items()]) == values
     by = STAGES[stage].optional_by
     given = {by: "any"} if by else {}
     resolved = checking.resolve("section5", given | values).get(stage, {"study": ""})
     assert {name: resolved[name] for name in values} == values
+
+
+def test_mixing_that_would_never_happen_is_refused():
+    with pytest.raises(
+        UsageError, match=r"mixing = 0\.4: has no effect with one epoch, .*; leave it at 0, or"
+    ) as said:
+        checking.resolve("section5", {"mixing": 0.4, "epochs": 1})
+    assert "\n" not in str(said.value)
+    assert checking.resolve("section5", {"mixing": 0.4, "epochs": 2})["training"]["mixing"] == 0.4
 
 
 def test_only_who_names_a_trace_gets_the_notebook_about_the_game():

@@ -13,7 +13,7 @@ from fer_lib.data.faces import DEFAULT_CLASSES, FaceDataset, pixel_digests
 from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_lib.data.split import Split
 from fer_lib.files import UsageError
-from fer_tools import checking, commands, teachers
+from fer_tools import checking, teachers
 
 NAMES = ("happy", "angry", "surprise", "neutral")  # in another order than ours
 
@@ -155,18 +155,6 @@ def test_photographs_of_other_classes_count_by_what_the_teacher_gives_to_ours(sh
     assert len(few.images) == len(some.train) and "other classes" not in few.said
     _, plain = lesson(teacher="")
     assert plain.said == "labels" and len(plain.images) == own
-
-
-def test_smoothing_where_images_count_differently_is_refused_at_the_command(results, capsys):
-    """Keras' smoothing gives an image that counts w a row that sums to (1 - s) w + s."""
-    arguments = ["run", "--preset", "section6", "--data", "fer2013", "-p", "teacher=shipped"]
-    assert commands.main(arguments) == 2
-    out, err = capsys.readouterr()
-    assert not out and err.startswith("fer: parameter label_smoothing = 0.1: ") and err.count("\n") == 1
-    assert "set it to 0, or train_samples to a number" in err and not results.exists()
-    for allowed in ({"label_smoothing": 0.0}, {"train_samples": 5000}, {"teacher": ""}):
-        resolved = checking.resolve("section6", {"teacher": "shipped"} | allowed)
-        assert allowed.items() <= resolved["training"].items()
 
 
 def test_what_is_shipped_is_for_photographs_and_not_for_rendered_faces(fer2013):
