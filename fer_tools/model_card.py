@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fer_tools import checking
+from fer_tools import checking, pretrained
 
 
 def curve(content: dict[str, Any]) -> Any:
@@ -56,12 +56,13 @@ def card(content: dict[str, Any]) -> str:
     str
         Markdown. After Mitchell et al. (2019), Model Cards for Model Reporting, arXiv:1810.03993.
     """
-    threads = content["machine"]["threads"]
+    threads, model = content["machine"]["threads"], content["parameters"]["model"]
     found = content["metrics"].get("overfitting.temperature")
     template = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
     return template.format(
         **content
         | {
+            "option": f" --model {model}" if model != pretrained.NAME else "",
             "named": ", ".join(f"*{name}*" for name in content["classes"]),
             "classes": len(content["classes"]),
             "with_threads": f" with {threads} thread{'s' * (threads != 1)}" if threads else "",

@@ -1,4 +1,4 @@
-"""Expressions on pictures in files, by the shipped network or another."""
+"""Expressions on pictures in files, by a shipped network or another."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -35,8 +35,8 @@ def choose(
     Parameters
     ----------
     model : str, optional
-        A run, by its name, directory or `.keras` file, or any `.keras` file; the shipped network, if not
-        given.
+        A shipped network (`pretrained.names`), a run, by its name, directory or `.keras` file, or any
+        `.keras` file; `pretrained.NAME`, if not given.
     classes : sequence of str, optional
         Needed for a file that belongs to no run, refused otherwise.
     scale : str, optional
@@ -51,10 +51,11 @@ def choose(
     if scale not in (None, *pixels.SCALES):
         raise UsageError(f"--scale: {scale!r} is none; choose one of {', '.join(pixels.SCALES)}")
     known = True
-    if model is None:
+    if model is None or model in pretrained.names():
         if classes is not None:
-            raise UsageError("--classes: the shipped network has its own; give it with --model FILE.keras")
-        path, classes = pretrained.path(), pretrained.facts()["classes"]
+            raise UsageError("--classes: a shipped network has its own; give it with --model FILE.keras")
+        shipped = model or pretrained.NAME
+        path, classes = pretrained.path(shipped), pretrained.facts(shipped)["classes"]
     elif classes is not None:
         path = Path(model)
         if len(classes) > MOST_CLASSES:
@@ -98,7 +99,7 @@ def _open_questions(predictor: Predictor, classes: Sequence[str], scale: str | N
 
 
 def _refuse_others(path: Path, classes: Sequence[str]) -> bool:
-    """Return whether classes are on record, of the shipped network or of the run that a file is of.
+    """Return whether classes are on record, of a shipped network or of the run that a file is of.
 
     Raises
     ------
@@ -117,8 +118,8 @@ def _recorded(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield what is known of a .keras file, by its digest or its place, and the classes on record."""
     path = path.resolve()
     digest = sha256_of_file(path, LARGEST_FILE)
-    if digest == pretrained.facts()["sha256"]:
-        yield "the shipped network", pretrained.facts()["classes"]
+    if name := pretrained.of_digest(digest):
+        yield f"the shipped {name}", pretrained.facts(name)["classes"]
     places = [path.with_suffix(""), path.parent, path.parent.parent, paths.ROOT / "results" / "reference"]
     near = (Run(place) for place in places if (place / "run.json").is_file())
     for run in chain(near, (run for run, _ in find.all_runs())):

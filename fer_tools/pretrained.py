@@ -1,4 +1,4 @@
-"""The trained network that comes with the package."""
+"""The trained networks that come with the package: the best we have, and a small one."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,12 @@ from typing import Any
 from fer_lib import models
 from fer_tools.json_files import read_json
 
-NAME = "optimized_model"
+NAME = "optimized_model"  # of the one that is meant where none is named
+
+
+def names() -> list[str]:
+    """Return the names of the networks that come trained."""
+    return sorted(path.stem for path in path().parent.glob("*.keras"))
 
 
 def path(name: str = NAME) -> Path:
@@ -15,5 +20,10 @@ def path(name: str = NAME) -> Path:
 
 
 def facts(name: str = NAME) -> dict[str, Any]:
-    """Read classes, training parameters and measurements of the shipped network."""
+    """Read classes, training parameters and measurements of a shipped network."""
     return read_json(path(name).with_suffix(".json"))
+
+
+def of_digest(sha256: str | None) -> str | None:
+    """Return the name of the shipped network whose file has this digest; None if it is none of them."""
+    return next((name for name in names() if facts(name)["sha256"] == sha256), None)

@@ -1,6 +1,6 @@
 """Play noughts and crosses with your face, in the browser.
 
-Serve the page of game/ on this machine only, with a run's network or the shipped one, and open the browser.
+Serve the page of game/ on this machine only, with a run's network or a shipped one, and open the browser.
 Pictures never leave the browser. If a run is given, traces of games can be saved into it.
 """
 
@@ -10,7 +10,10 @@ from typing import Any
 def arguments(parser: Any) -> None:
     """Describe what it takes."""
     parser.add_argument(
-        "model", metavar="RUN", nargs="?", help="a run, or a .keras file; the shipped network, if not given"
+        "model",
+        metavar="RUN",
+        nargs="?",
+        help="a run, small_model, which is shipped, too, or a .keras file; optimized_model, if not given",
     )
     parser.add_argument("--classes", metavar="A,B,...", help="classes of a .keras file that no run knows")
     parser.add_argument("--scale", metavar="A..B", help="pixels of a .keras file: 0..255, 0..1 or =-1..1")

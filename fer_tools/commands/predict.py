@@ -18,7 +18,7 @@ from fer_tools.console import complain, json_for_terminal, say
 def arguments(parser: Any) -> None:
     """Describe what it takes."""
     parser.add_argument("images", metavar="IMAGE", nargs="+")
-    parser.add_argument("--model", metavar="RUN", help="a run, or a .keras file with --classes")
+    parser.add_argument("--model", metavar="RUN", help="a run, small_model, or a .keras file with --classes")
     parser.add_argument(
         "--classes", metavar="A,B,...", help="classes of a .keras file in their order, if no run says them"
     )

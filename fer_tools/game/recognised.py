@@ -77,9 +77,8 @@ def tested(trace: dict[str, Any], run: Run) -> tuple[str, Mapping[str, Any]]:
     if digest is not None and digest == run.digest(MODEL):
         recalls = (f"test.recall.{name}" for name in EXPRESSIONS)
         return "this run's network", run.some_metrics("test.accuracy", "test.images", *recalls)
-    shipped = pretrained.facts()
-    if digest == shipped["sha256"]:
-        return f"the shipped network, {pretrained.NAME}", shipped["metrics"]
+    if shipped := pretrained.of_digest(digest):
+        return f"the shipped network, {shipped}", pretrained.facts(shipped)["metrics"]
     return "another network, whose test is not known here", {}
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_lib.files import UsageError, read_regular
-from fer_tools import paths
+from fer_tools import paths, pretrained
 from fer_tools.console import complain, say
 from fer_tools.json_files import LARGEST_JSON
 from fer_tools.play import trace
@@ -177,7 +177,7 @@ def make(
     Parameters
     ----------
     model : str, optional
-        A run, or a `.keras` file; the shipped network, if not given.
+        A shipped network, a run, or a `.keras` file; `pretrained.NAME`, if not given.
     classes : sequence of str, optional
         Of a file that belongs to no run.
     port : int
@@ -219,7 +219,8 @@ def _exported(model: str, classes: Sequence[str] | None, scale: str | None) -> t
         source, target = Path(predictor.name), folder / "network.onnx"
         made = export.export(predictor.model, source, known, target, scale=predictor.scale)
         network = made.path.read_bytes()
-    return network, None if classes is not None else find.open_run(model)
+    own = classes is None and model not in pretrained.names()
+    return network, find.open_run(model) if own else None
 
 
 def play(

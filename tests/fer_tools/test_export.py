@@ -59,12 +59,13 @@ def seven(tmp_path_factory):
 def sources(seven):
     return {
         "shipped": (pretrained.path(), pretrained.facts()["classes"], 48),
+        "small": (pretrained.path("small_model"), ["neutral", "happy", "surprise"], 48),
         "basic": (ROOT / "results" / "reference" / "model.keras", ["neutral", "happy", "surprise"], 64),
         "seven": (seven, SEVEN, 40),
     }
 
 
-@pytest.mark.parametrize("name", ["shipped", "basic", "seven"])
+@pytest.mark.parametrize("name", ["shipped", "small", "basic", "seven"])
 @pytest.mark.parametrize("form", ["onnx", "tflite"])
 def test_it_answers_faces_as_keras_does(seven, tmp_path, name, form):
     source, classes, size = sources(seven)[name]

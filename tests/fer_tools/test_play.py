@@ -17,7 +17,7 @@ import pytest
 from staged import write_run
 
 from fer_lib.files import ROOT, UsageError
-from fer_tools import commands, paths
+from fer_tools import commands, paths, pretrained
 from fer_tools.json_files import LARGEST_JSON
 from fer_tools.play import server, trace
 
@@ -181,6 +181,12 @@ def test_a_runs_network_plays_and_an_excerpt_gets_no_traces():
     with server.make(str(ROOT / "results" / "reference")) as served:
         assert served.folder is None
         assert b'"name": "model"' in served.network and b'"size": 64' in served.network
+
+
+def test_the_small_network_plays_and_gets_no_traces():
+    with server.make("small_model") as served:
+        assert served.folder is None
+        assert pretrained.facts("small_model")["sha256"].encode() in served.network
 
 
 def test_a_run_keeps_its_traces(results):

