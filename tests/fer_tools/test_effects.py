@@ -180,7 +180,10 @@ def test_an_effect_is_found_as_often_as_it_should_and_a_seed_is_none():
 
 @pytest.mark.parametrize(
     ("study", "matter"),
-    [("section6", ["convolutions", "model", "epochs", "dropout"]), ("taught", ["epochs", "teacher"])],
+    [
+        ("section6", ["convolutions", "model", "epochs", "dropout"]),
+        ("taught", ["epochs", "teacher", "model"]),
+    ],
 )
 def test_what_matters_in_the_committed_studies(study, matter, monkeypatch):
     """And p is that of statsmodels, where each parameter has two values."""
