@@ -1,5 +1,6 @@
 """The stages of a run, executed by papermill one after the other, each skipped where nothing has changed."""
 
+import logging
 import os
 import signal
 import sys
@@ -267,6 +268,10 @@ def execute_stage(run: Run, stage: str, notebook: Path | None = None, bounded: b
             if bounded:  # to see how far it came
                 temporary.replace(executed)
             raise KernelDied(f"{STAGES[stage].notebook}: the kernel died ({error}; see {log})") from error
+        except (KeyboardInterrupt, SystemExit):
+            # Of a task of nbclient that nobody waits for any more asyncio would speak when it is collected.
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+            raise
     keep_notebook(run, stage)
 
 

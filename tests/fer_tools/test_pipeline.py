@@ -1,7 +1,10 @@
 """The whole way, at smoke size, as a user goes it: `fer run`, `fer report`, again, together, interrupted."""
 
+import asyncio
+import gc
 import itertools
 import json
+import logging
 import os
 import random
 import resource
@@ -367,6 +370,28 @@ def test_ctrl_c_is_one_line_and_leaves_no_process(pair):
     wait_for(lambda: not alive(found.children))
     assert found.reason == "not finished"
     assert found.hidden == [".lock"]  # no temporary file
+
+
+def test_of_what_an_interruption_leaves_asyncio_says_nothing(pair, tmp_path, monkeypatch, caplog):
+    """Sometimes the task that waits for a cell sees that its kernel is dead, when nobody waits for it."""
+    run = Run(shutil.copytree(pair.whole.path, tmp_path / pair.whole.name))
+    left: list[asyncio.Task] = []
+
+    async def dying() -> None:
+        raise RuntimeError("Kernel died")
+
+    async def interrupted() -> None:
+        left.append(asyncio.ensure_future(dying()))
+        await asyncio.sleep(0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("papermill.execute_notebook", lambda *_, **__: asyncio.run(interrupted()))
+    caplog.set_level(logging.WARNING, "asyncio")
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.execute_stage(run, "training")
+    assert left.pop().done()
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_a_run_keeps_its_number_of_threads(pair):
