@@ -51,7 +51,7 @@ def choose(
     if scale not in (None, *pixels.SCALES):
         raise UsageError(f"--scale: {scale!r} is none; choose one of {', '.join(pixels.SCALES)}")
     known = True
-    if model is None or model in pretrained.names():
+    if model is None or pretrained.is_one(model):
         if classes is not None:
             raise UsageError("--classes: a shipped network has its own; give it with --model FILE.keras")
         shipped = model or pretrained.NAME

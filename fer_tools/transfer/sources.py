@@ -15,7 +15,7 @@ def path(name: str) -> Path:
     UsageError
         If there is none.
     """
-    if name in pretrained.names():
+    if pretrained.is_one(name):
         return pretrained.path(name)
     text = os.path.expanduser(name.removesuffix(".keras"))
     for folder in (Path(text), paths.results_folder() / text, ROOT / "results" / text):

