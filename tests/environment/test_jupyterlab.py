@@ -39,6 +39,10 @@ CURVES = """() => {
 # The last cell waits, a star, until all before it are done or one has failed.
 WAITS = """(waits) => waits ==
   [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")].at(-1).textContent.includes("*")"""
+# How long JupyterLab itself takes to start says what else the machine does, and nothing of the notebooks.
+OF_THE_MACHINE = re.compile(
+    r"Plugin \S+ (is taking too long|\(with \d+ dependants\) took [\d.]+ms) to activate\."
+)
 PIXELS = """async (image) => {
   const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
   return bytes.reduce((sum, value, i) => (sum * 31 + value + i) % 4294967291, bytes.length);
@@ -104,8 +108,13 @@ class Desk:
         self.page, self.address, self.folder, self.results = page, address, folder, results
         self.kernel: dict[str, str] = {"name": "python3"}
         self.said: list[str] = []
-        page.on("console", lambda message: message.type == "debug" or self.said.append(message.text))
+        page.on("console", self.hear)
         page.on("pageerror", lambda error: self.said.append(str(error)))
+
+    def hear(self, message: Any) -> None:
+        """Keep what the console says, of the notebooks."""
+        if message.type != "debug" and not OF_THE_MACHINE.fullmatch(message.text):
+            self.said.append(message.text)
 
     def open(self, name: str) -> None:
         """Open a notebook with the kernel of the one before it."""

@@ -14,9 +14,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lavish
 import nbformat
@@ -385,7 +387,11 @@ def test_of_what_an_interruption_leaves_asyncio_says_nothing(pair, tmp_path, mon
         await asyncio.sleep(0)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("papermill.execute_notebook", lambda *_, **__: asyncio.run(interrupted()))
+    def execute(*_: Any, **__: Any) -> None:
+        with ThreadPoolExecutor() as thread:  # in this one a browser of other tests may have an event loop
+            thread.submit(asyncio.run, interrupted()).result()
+
+    monkeypatch.setattr("papermill.execute_notebook", execute)
     caplog.set_level(logging.WARNING, "asyncio")
     with pytest.raises(KeyboardInterrupt):
         pipeline.execute_stage(run, "training")
