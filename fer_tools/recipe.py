@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fer_lib import models
+from fer_lib import models, training
 from fer_tools import checking
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ def setup(settings: Any, images: int, validation_images: int, targets: str = "la
     targets : str
         What the network is to say of the training images; see `teachers.lesson`.
     """
+    if settings.mixing:
+        last = int(training.MIXED_EPOCHS * settings.epochs)
+        targets += f"; until epoch {last} a share of {settings.mixing:.0%} is mixed, as the images are"
     return {
         "optimizer": "AdamW" if settings.weight_decay else "Adam",
         "learning_rate": settings.learning_rate,

@@ -15,6 +15,14 @@ def test_the_setup_counts_images_and_steps():
     assert recipe.setup(checking.build("training", {}), 1, 1)["optimizer"] == "Adam"
 
 
+def test_of_which_epochs_the_training_loss_is_that_of_mixtures_is_said():
+    """Mixed images are the first 34 of 40 epochs: 85 %."""
+    settings = checking.build("training", {"epochs": 40, "mixing": 0.4})
+    said = recipe.setup(settings, 4, 1, "soft labels of 4")["targets"]
+    assert said == "soft labels of 4; until epoch 34 a share of 40% is mixed, as the images are"
+    assert recipe.setup(checking.build("training", {}), 4, 1)["targets"] == "labels"
+
+
 @pytest.mark.parametrize("name", models.names())
 def test_the_table_has_each_parameter_of_the_network_and_its_training_once(name):
     settings = checking.build("training", {"model": name, "dropout": 0.4})
