@@ -167,20 +167,25 @@ def section5() -> dict[str, Any]:
 def sim2real() -> dict[str, Any]:
     """Train on rendered faces alone, for photographs.
 
-    Command: `fer run --preset sim2real -p test_data=path/to/fer2013`.
+    Command: `fer run --preset sim2real -p test_data=path/to/fer2013`. Half an hour on one thread,
+    with other work beside.
+
+    Right in 77.8 % of PublicTest (77.5, 77.2, 78.8 % by seed). How it was found, and where it is wrong, is in
+    data/README.md.
     """
     return {
         "data": "bundled",
-        "model": "sim2real_model",
+        "model": "optimized_model",
         "train_samples": None,
         "validation_share": 0.06,
-        "epochs": 10,
-        "batch_size": 32,
-        "learning_rate": 2e-3,
+        "epochs": 50,
+        "learning_rate": 3e-3,
         "schedule": "cosine",
-        "warm_up": 0.15,
-        "weight_decay": 1e-3,
+        "warm_up": 0.05,
+        "weight_decay": 2e-2,
         "label_smoothing": 0.1,
+        "mixing": 0.4,
+        "augmentation_strength": 1.0,
         "weight_average": 0.995,
     }
 
