@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 
 from fer_lib import tensorflow_import
-from fer_lib.layers import blur, blur_matrix, in_range, registered, sides
+from fer_lib.layers import registered
 
 tensorflow_import.import_tensorflow()
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from keras import layers, ops  # noqa: E402
+
+LARGEST_SIDE = 256  # pixels of the images that `RandomPhotograph` takes; its blur keeps the square of it
 
 
 def augmentation_layers(rotation: float = 0.02, zoom: float = 0.05, seed: int = 0) -> list[Any]:
@@ -37,6 +39,52 @@ def augmentation_layers(rotation: float = 0.02, zoom: float = 0.05, seed: int = 
         layers.RandomRotation(rotation, fill_mode="nearest", seed=seed + 1, name="random_rotation"),
         layers.RandomZoom(zoom, fill_mode="nearest", seed=seed + 2, name="random_zoom"),
     ]
+
+
+def in_range(name: str, value: Any, low: float, high: float) -> Any:
+    """Return a layer's argument: it may come from somebody else's file.
+
+    Raises
+    ------
+    ValueError
+        If it is no number from `low` to `high`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"{name} is {str(value)[:40]}, not a number from {low:g} to {high:g}")
+    return value
+
+
+def sides(shape: tuple) -> tuple[int, int]:
+    """Return height and width of grey images (n, height, width, 1), for which the layer is built.
+
+    Raises
+    ------
+    ValueError
+        If they are no grey images, or larger than the layer takes.
+    """
+    known = [isinstance(n, int) and 2 <= n <= LARGEST_SIDE for n in shape[1:3]]
+    if known != [True, True] or tuple(shape[3:]) != (1,):
+        raise ValueError(f"maps of shape {shape}, not grey images of 2 to {LARGEST_SIDE} pixels a side")
+    return shape[1], shape[2]
+
+
+def blur_matrix(size: int, sigma: float) -> np.ndarray:
+    """Matrix (size, size) that blurs a column of pixels with a Gaussian; borders reflected."""
+    radius = int(3 * sigma)
+    if radius >= size:
+        raise ValueError(f"a blur of {sigma:g} pixels is wider than images of {size} pixels")
+    offsets = np.arange(-radius, radius + 1)
+    weights = np.exp(-0.5 * (offsets / sigma) ** 2)
+    matrix = np.zeros((size, size), np.float32)
+    for row in range(size):
+        cols = np.abs(row + offsets)
+        np.add.at(matrix[row], np.where(cols < size, cols, 2 * size - 2 - cols), weights / weights.sum())
+    return matrix
+
+
+def blur(maps: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
+    """Blur (n, height, width) by one matrix along the height and one along the width."""
+    return ops.matmul(ops.matmul(rows, maps), columns.T)
 
 
 @registered

@@ -98,7 +98,9 @@ def compile_model(
     return model
 
 
-MIXED_EPOCHS = 0.85  # share of them; in the last ones the network sees faces as they are
+def mixed_epochs(epochs: int) -> int:
+    """Return in how many epochs images are mixed: in the last ones the network sees faces as they are."""
+    return int(0.85 * epochs)
 
 
 def batches(
@@ -106,7 +108,7 @@ def batches(
 ) -> Any:
     """Batches of the given epochs, each epoch in an order that depends on (seed, epoch) alone.
 
-    `mixing` is the share of images that `augmentation.mixed` mixes with others, in the first `MIXED_EPOCHS`.
+    `mixing` is the share of images that `augmentation.mixed` mixes with others, in the first `mixed_epochs`.
 
     Returns
     -------
@@ -126,7 +128,7 @@ def batches(
         taken = chosen.map(lambda index: (tf.gather(images, index), tf.gather(labels, index)))
         if not mixing:
             return taken
-        share = tf.where(epoch < int(MIXED_EPOCHS * epochs.stop), mixing, 0.0)
+        share = tf.where(epoch < mixed_epochs(epochs.stop), mixing, 0.0)
         fold = tf.random.experimental.stateless_fold_in
         return taken.enumerate().map(lambda step, taken: mixed(*taken, share, fold(key, step)))
 

@@ -110,7 +110,7 @@ def build(stage: str, values: Mapping[str, Any]) -> Any:
             f'parameter warm_up = {chosen.warm_up!r}: has no effect with schedule "constant"; '
             'leave it at 0, or set schedule to "cosine"'
         )
-    if getattr(chosen, "mixing", 0) and chosen.epochs < 2:  # of two, `training.MIXED_EPOCHS` leaves one
+    if getattr(chosen, "mixing", 0) and chosen.epochs < 2:  # of two, `training.mixed_epochs` leaves one
         raise UsageError(
             f"parameter mixing = {chosen.mixing!r}: has no effect with one epoch, as none is mixed in the "
             "last ones; leave it at 0, or take more epochs"

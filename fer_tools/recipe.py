@@ -26,7 +26,7 @@ def setup(settings: Any, images: int, validation_images: int, targets: str = "la
         What the network is to say of the training images; see `teachers.lesson`.
     """
     if settings.mixing:
-        last = int(training.MIXED_EPOCHS * settings.epochs)
+        last = training.mixed_epochs(settings.epochs)
         targets += f"; until epoch {last} a share of {settings.mixing:.0%} is mixed, as the images are"
     return {
         "optimizer": "AdamW" if settings.weight_decay else "Adam",

@@ -1,7 +1,8 @@
-"""Photographs in, soft labels out: `python soft_labels.py pack|write ...`; see README.md beside this file.
+"""Photographs in, soft labels out: `python soft_labels.py pack|draw|write ...`; see README.md beside it.
 
 - `pack FER2013 PHOTOGRAPHS.npz`: images and labels of both parts, from any copy that fer_lib reads;
   `pack bundled FACES.npz`: those of the rendered faces.
+- `draw FER2013 DRAWN.npz`: which images `fer run` draws, with seeds 0, 1 and 2, where it takes 5,000.
 - `write PHOTOGRAPHS.npz FOLDER FILE.npz`: the mean of the teachers in FOLDER; figures go to the console.
 """
 
@@ -34,6 +35,22 @@ def pack(data: str, path: str) -> None:
         arrays[f"{part}_labels"] = known[faces.labels].astype(np.uint8)
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, **arrays)
+
+
+def draw(data: str, path: str) -> None:
+    """Write `keys` (3, 4000) of the training images that `section6` draws of 5,000, with seeds 0, 1 and 2."""
+    from fer_lib.data.load import load_split
+    from fer_lib.files import atomic_path
+    from fer_tools import checking, parameters
+
+    few = parameters.section6() | {"data": data, "train_samples": 5000, "validation_share": 0.2}
+    known = set(checking.names("training"))
+    drawn = []
+    for seed in range(3):
+        values = {name: value for name, value in few.items() if name in known} | {"seed": seed}
+        drawn.append(keys_of(load_split(checking.build("training", values))[1].train.images))
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, keys=np.stack(drawn).astype(np.uint64))
 
 
 def tempered(probabilities: Array, temperature: float) -> Array:
@@ -202,18 +219,20 @@ def write(photographs: str, folder: Path, path: str) -> None:
 
 
 def main() -> None:
-    """Pack or write."""
+    """Pack, draw or write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("action", choices=("pack", "write"))
+    parser.add_argument("action", choices=("pack", "draw", "write"))
     parser.add_argument("paths", nargs="+")
     options = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    if len(options.paths) != (wanted := {"pack": 2, "write": 3}[options.action]):
+    if len(options.paths) != (wanted := {"pack": 2, "draw": 2, "write": 3}[options.action]):
         parser.error(f"{options.action} takes {wanted} paths, not {len(options.paths)}; see --help")
     if options.action == "pack":
         pack(*options.paths)
+    elif options.action == "draw":
+        draw(*options.paths)
     else:
         photographs, folder, path = options.paths
         write(photographs, Path(folder), path)

@@ -24,7 +24,7 @@ from try_students import usable
 DRAWN, COUNT = 5000, 4000
 BATCH, RATE, DECAY, MOMENTUM = 128, 3e-3, 0.02, 0.995
 DROPOUT = 0.3
-TEACHERS_OF_FEW, PARTS = ("se_resnet", "vgg"), 4
+PARTS = 4
 TEACHERS_RATE, TEACHERS_DECAY = 2e-3, 0.1
 LABELS, SOFT, HALF = Goal(0.1), Goal(0.0, 1.0), Goal(0.1, 0.5)
 Array = np.ndarray
@@ -51,6 +51,7 @@ BLOCKS = (
     Block("mixed", TWO, mixing=0.4),
     Block("stronger", TWO[:1], strength=1.0),
 )
+TEACHERS_OF_FEW = Block("teachers of few", (("se_resnet", LABELS), ("vgg", LABELS)), 104, mixing=0.5)
 TAUGHT = Block("taught by few", tuple((shape, goal) for shape, _ in TWO for goal in (LABELS, SOFT, HALF)))
 RENDERS = tuple((shape, LABELS) for shape in ("optimized", "separable", "deeper_squeezed", "small_deeper"))
 ALONE = (
@@ -125,15 +126,16 @@ class Trial:
         self.results.append(row)
         self.path.write_text(json.dumps(self.results, indent=1) + "\n")
 
-    def taught(self, seed: int, share: float) -> Array:
+    def parts(self, seed: int) -> Array:
+        """Return the part, out of which teachers answer, of each of a seed's photographs."""
+        return np.random.default_rng([6, seed]).permutation(COUNT) % PARTS
+
+    def taught(self, seed: int, block: Block) -> Array:
         """Return what teachers say, out of part, of a seed's 4,000 photographs; labels elsewhere."""
-        chosen = self.chosen(seed)
-        part = np.random.default_rng([6, seed]).permutation(COUNT) % PARTS
-        answers = np.zeros((len(TEACHERS_OF_FEW), COUNT, len(THREE)), np.float32)
-        teachers = tuple((name, LABELS) for name in TEACHERS_OF_FEW)
+        chosen, part = self.chosen(seed), self.parts(seed)
+        answers = np.zeros((len(block.students), COUNT, len(THREE)), np.float32)
         held = []
         for k in range(PARTS):
-            block = Block("teachers of few", teachers, max(1, round(104 * share)), mixing=0.5)
             measured = {"out_of_part": chosen[part == k], "held_out": self.held_out}
             said = self.train(block, chosen[part != k], measured, 10 * seed + k)
             for i, each in enumerate(said):
@@ -155,7 +157,8 @@ def _figures(name: str, said: Array, labels: Array) -> dict[str, float]:
     return {f"{name}_accuracy": right, f"{name}_loss": cross_entropy(said, labels)}
 
 
-def _arrays(path: str) -> dict[str, Array]:
+def arrays_of(path: str) -> dict[str, Array]:
+    """Return the arrays of an npz file."""
     with np.load(path, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
@@ -170,8 +173,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--epochs", type=float, default=1.0, help="share of them, for trials of this program")
     options = parser.parse_args()
-    data, fold = _arrays(options.photographs), _arrays(options.folds)["fold"]
-    faces = _arrays(options.faces) if options.faces else {name: each[:0] for name, each in data.items()}
+    data, fold = arrays_of(options.photographs), arrays_of(options.folds)["fold"]
+    faces = arrays_of(options.faces) if options.faces else {name: each[:0] for name, each in data.items()}
     own = usable(data) & np.isin(data["train_labels"], THREE)
     held_out, rest = (np.flatnonzero(own & (fold == 0)), np.flatnonzero(own & (fold != 0)))
     few = np.random.default_rng(0).permutation(rest)[:DRAWN]
@@ -199,7 +202,7 @@ def main() -> None:
         for block in BLOCKS:
             if len(trial.rendered) or not block.renders:
                 trial.train(shortened(block), trial.chosen(seed), measured, seed)
-        targets = trial.taught(seed, options.epochs)
+        targets = trial.taught(seed, shortened(TEACHERS_OF_FEW))
         trial.train(shortened(TAUGHT), trial.chosen(seed), measured, seed, targets)
     for block in ALONE if len(trial.rendered) else ():
         trial.train(shortened(block), trial.rendered, {"photographs": np.arange(n)}, 0)

@@ -189,7 +189,7 @@ def test_the_source_of_a_network_is_what_builds_it(name):
 
 def test_options_of_other_networks_are_known():
     assert "augmentation_strength" in models.ignored("basic_model")
-    assert "rotation" in models.ignored("sim2real_model")
+    assert "rotation" in models.ignored("optimized_model")
     assert not models.ignored("basic_model") & {"rotation", "dropout", "seed", "classes"}
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fer_lib import models
+from fer_lib import models, training
 from fer_lib.data.faces import can_be_class
 from fer_lib.data.readers.source import FER2013_CLASSES
 from fer_lib.files import UsageError
@@ -352,6 +352,7 @@ def test_mixing_that_would_never_happen_is_refused():
         checking.resolve("section5", {"mixing": 0.4, "epochs": 1})
     assert "\n" not in str(said.value)
     assert checking.resolve("section5", {"mixing": 0.4, "epochs": 2})["training"]["mixing"] == 0.4
+    assert [training.mixed_epochs(epochs) for epochs in (1, 2, 50)] == [0, 1, 42]
 
 
 def test_only_who_names_a_trace_gets_the_notebook_about_the_game():

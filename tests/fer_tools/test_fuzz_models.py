@@ -235,8 +235,7 @@ WITHOUT = {  # class of layer without weights: what its configuration may be
     "Softmax": st.fixed_dictionaries({"axis": st.sampled_from([-1, 1, [1, 2], 7])}),
     "GaussianNoise": st.fixed_dictionaries({"stddev": NUMBER}),
     "RandomRotation": st.fixed_dictionaries({"factor": NUMBER}),
-    "LocalContrast": st.fixed_dictionaries({}, optional={"mean_sigma": NUMBER, "floor": NUMBER}),
-    "OrientedEdges": st.fixed_dictionaries({}, optional={"orientations": SIZE, "sigma": NUMBER}),
+    "RandomPhotograph": st.fixed_dictionaries({}, optional={"strength": NUMBER, "seed": SIZE}),
 }
 KERNELS = {  # class of layer with a kernel: what its configuration may be besides
     "Conv2D": st.fixed_dictionaries(

@@ -66,7 +66,7 @@ def refusal(path: Path) -> str:
 
 
 def built_for(side: int) -> dict:
-    config = chain(("LocalContrast", {}), GLOBAL, SOFTMAX)
+    config = chain(("RandomPhotograph", {}), GLOBAL, SOFTMAX)
     config["config"]["layers"][1]["build_config"] = {"input_shape": [None, side, side, 1]}
     return config
 
@@ -123,13 +123,13 @@ TOO_MUCH = {
         "values an image",
     ),
     "tower of concatenations": (tower(30), "MB of maps"),
-    "large ours": (resized(1000, ("LocalContrast", {})), "'m1' (LocalContrast): maps of shape"),
+    "large ours": (resized(1000, ("RandomPhotograph", {})), "'m1' (RandomPhotograph): maps of shape"),
     "ours built for others": (built_for(60_000), "'m2' (Dense)"),
-    "many orientations": (
-        chain(("OrientedEdges", {"orientations": 2 * 10**9}), GLOBAL, SOFTMAX),
-        "'m0' (OrientedEdges): orientations is 2000000000",
+    "strong ours": (
+        chain(("RandomPhotograph", {"strength": 2 * 10**9}), GLOBAL, SOFTMAX),
+        "'m0' (RandomPhotograph): strength is 2000000000",
     ),
-    "many of ours": (chain(*[("LocalContrast", {})] * 50, GLOBAL, SOFTMAX), "layers of fer_lib"),
+    "many of ours": (chain(*[("RandomPhotograph", {})] * 50, GLOBAL, SOFTMAX), "layers of fer_lib"),
     "large kernel": (resized(2000, conv(kernel_size=501)), "million steps"),
     "large depthwise kernel": (
         resized(1000, ("DepthwiseConv2D", {"kernel_size": 201, "padding": "same"})),

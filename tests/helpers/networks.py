@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-OURS = {"LocalContrast": "fer_lib.layers", "OrientedEdges": "fer_lib.layers"}
+OURS = {"RandomPhotograph": "fer_lib.augmentation"}
 SOFTMAX = ("Dense", {"units": 3, "activation": "softmax"})
 GLOBAL = ("GlobalAveragePooling2D", {})
 SMALL = [  # of a network that is trained in no time, in two blocks
