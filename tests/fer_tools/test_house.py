@@ -12,7 +12,7 @@ import pytest
 from fer_tools import paths
 
 PACKAGES = ("fer_lib", "fer_tools", "faces")
-MOST_LINES = 2_500  # of code in fer_lib, docstrings, comments and blanks apart
+MOST_LINES = 2_450  # of code in fer_lib, docstrings, comments and blanks apart
 MOST_COMPLEX = 15  # a function, as ruff counts
 
 
