@@ -6,7 +6,7 @@ from typing import Any
 MOST_VALUES = 2**25  # of all weights, or of one image's maps: 128 MB as float32; ResNet50 has 25,600,000
 MOST_LAYERS = 500  # the assignment's network has 20, DenseNet121 427
 MOST_CALLS = 1_000  # of layers, while a network of networks is put together
-MOST_OURS = 8  # layers of fer_lib, which keep matrices; our own network has 3
+MOST_OURS = 8  # layers of fer_lib, which keep matrices; our own network has one
 DEEPEST = 60
 LONGEST_NAME = 200  # characters: every variable in a layer repeats it
 # Layers whose configuration holds numbers and names of functions only, and what belongs to them.
@@ -40,7 +40,9 @@ UNKNOWN = {  # what Keras 2 writes of a class, which means nothing and is refuse
     "SeparableConv2D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
 }
 CHANGED = {"RandomCrop", "hard_sigmoid"}
-OURS = "fer_lib>"  # prefix of layers that fer_lib registers
+ADVICE = "make the network of layers that Keras has for images, without Lambda"
+OURS = "fer_lib>"  # prefix of what fer_lib registers
+OUR_LAYERS = ("RandomPhotograph",)  # what of that a saved network holds
 OUR_MODULES = (None, "fer_lib.layers", "fer_lib.augmentation")  # all were in the first once
 
 
@@ -77,7 +79,7 @@ def check(config: Any, old: bool = False) -> None:
     for entry in found:
         name, own, is_ours = entry["class_name"], entry.get("config"), _is_ours(entry)
         allowed = is_ours or _is_of_keras(entry)
-        require(allowed, f"layer or object {str(name)[:60]!r} is not among those allowed here")
+        require(allowed, f"layer or object {str(name)[:60]!r} is not among those allowed here; {ADVICE}")
         _check_type(entry)
         if old and isinstance(own, dict):
             changed = CHANGED & {name, str(own.get("activation"))}
@@ -152,11 +154,11 @@ def _calls(model: dict[str, Any]) -> tuple[int, int]:
 
 
 def _is_ours(entry: dict[str, Any]) -> bool:
-    """Return whether an object is called as one that fer_lib registers."""
+    """Return whether an object is called as a layer of fer_lib."""
     name = entry["class_name"]
     full = str(entry.get("registered_name") or name)  # HDF5 has the full name alone
     short = full.removeprefix(OURS)
-    named = full != short and short.isidentifier() and name in (full, short)
+    named = full != short and short in OUR_LAYERS and name in (full, short)
     return named and entry.get("module") in OUR_MODULES
 
 

@@ -170,6 +170,10 @@ def test_a_small_model_of_known_layers_passes(tmp_path):
             {"module": "os", "class_name": "system", "registered_name": "fer_lib>system", "config": {}},
             "system",
         ),
+        (
+            {"class_name": "LocalContrast", "registered_name": "fer_lib>LocalContrast", "config": {}},
+            "'LocalContrast' is not among those allowed here; make the network of layers that Keras has",
+        ),
         ({**DENSE, "class_name": ["Dense"]}, "Dense"),
         ({**DENSE, "config": {"kernel_initializer": {"class_name": "Lambda"}}}, "Lambda"),
         ({**DENSE, "config": {"units": 10**12}}, "units 1,000,000,000,000"),
