@@ -41,19 +41,6 @@ def augmentation_layers(rotation: float = 0.02, zoom: float = 0.05, seed: int = 
     ]
 
 
-def in_range(name: str, value: Any, low: float, high: float) -> Any:
-    """Return a layer's argument: it may come from somebody else's file.
-
-    Raises
-    ------
-    ValueError
-        If it is no number from `low` to `high`.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ValueError(f"{name} is {str(value)[:40]}, not a number from {low:g} to {high:g}")
-    return value
-
-
 def sides(shape: tuple) -> tuple[int, int]:
     """Return height and width of grey images (n, height, width, 1), for which the layer is built.
 
@@ -105,7 +92,10 @@ class RandomPhotograph(keras.layers.Layer):
 
     def __init__(self, strength: float = 1.0, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.strength, self.seed = in_range("strength", strength, 0, 100), seed
+        # It may come from somebody else's file.
+        if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= 100:
+            raise ValueError(f"strength is {str(strength)[:40]}, not a number from 0 to 100")
+        self.strength, self.seed = strength, seed
         self.generator = keras.random.SeedGenerator(seed)
 
     def build(self, shape: tuple) -> None:

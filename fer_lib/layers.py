@@ -1,4 +1,4 @@
-"""Layers and a loss that Keras does not have, and a layer that it has and we make quicker."""
+"""A loss that Keras does not have, and a layer that it has and we make quicker."""
 
 from typing import Any
 

@@ -41,13 +41,12 @@ def draw(data: str, path: str) -> None:
     """Write `keys` (3, 4000) of the training images that `section6` draws of 5,000, with seeds 0, 1 and 2."""
     from fer_lib.data.load import load_split
     from fer_lib.files import atomic_path
-    from fer_tools import checking, parameters
+    from fer_tools import checking
 
-    few = parameters.section6() | {"data": data, "train_samples": 5000, "validation_share": 0.2}
-    known = set(checking.names("training"))
+    few = {"data": data, "train_samples": 5000, "validation_share": 0.2}
     drawn = []
     for seed in range(3):
-        values = {name: value for name, value in few.items() if name in known} | {"seed": seed}
+        values = checking.resolve("section6", few | {"seed": seed})["training"]
         drawn.append(keys_of(load_split(checking.build("training", values))[1].train.images))
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, keys=np.stack(drawn).astype(np.uint64))

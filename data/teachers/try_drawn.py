@@ -56,15 +56,16 @@ def trials(options: argparse.Namespace) -> Iterator[tuple[int, DrawnTrial]]:
     faces, drawn = arrays_of(options.faces), arrays_of(options.drawn)["keys"]
     keys, three = keys_of(data["train_images"]), np.isin(data["train_labels"], THREE)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    _, first = np.unique(keys[three], return_index=True)
+    distinct, clean = np.flatnonzero(three)[first], usable(data) & three
     results: list[dict] = []
     for seed, theirs in enumerate(drawn[: options.seeds]):
-        _, first = np.unique(np.where(three, keys, 0), return_index=True)
-        mine = first[np.isin(keys[first], theirs) & three[first]]
+        mine = distinct[np.isin(keys[distinct], theirs)]
         if len(mine) != len(theirs):
             raise SystemExit(
                 f"{options.drawn}: {len(mine):,} of {len(theirs):,} are in {options.photographs}"
             )
-        others = np.flatnonzero(usable(data) & three & ~np.isin(groups, groups[mine]))
+        others = np.flatnonzero(clean & ~np.isin(groups, groups[mine]))
         used = np.concatenate([mine, others])
         images = np.concatenate([data["train_images"][used], faces["train_images"]])
         labels = np.concatenate([data["train_labels"][used], faces["train_labels"]])
@@ -96,16 +97,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.backends.cudnn.benchmark = True
 
-    def shortened(block: Block) -> Block:
-        return replace(block, epochs=max(1, round(block.epochs * options.epochs)))
-
     for seed, trial in trials(options):
         measured = {"held_out": trial.held_out}
         for block in (PLAIN, *STUDENTS, LONGER):
-            trial.train(shortened(block), trial.few, measured, seed)
-        targets = trial.taught(seed, shortened(TEACHERS))
+            trial.train(block.shortened(options.epochs), trial.few, measured, seed)
+        targets = trial.taught(seed, TEACHERS.shortened(options.epochs))
         for block in TAUGHT:
-            trial.train(shortened(block), trial.few, measured, seed, targets)
+            trial.train(block.shortened(options.epochs), trial.few, measured, seed, targets)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,10 @@ class Block:
     mixing: float = 0.0
     renders: float = 0.0  # share of a batch
 
+    def shortened(self, share: float) -> "Block":
+        """Return the same with a share of the epochs."""
+        return replace(self, epochs=max(1, round(self.epochs * share)))
+
 
 SHAPES = ("optimized", "squeezed", "deeper_squeezed", "separable")
 TWO = tuple((shape, LABELS) for shape in ("optimized", "deeper_squeezed"))
@@ -194,18 +198,15 @@ def main() -> None:
         options.results,
     )
 
-    def shortened(block: Block) -> Block:
-        return replace(block, epochs=max(1, round(block.epochs * options.epochs)))
-
     measured = {"held_out": trial.held_out}
     for seed in range(options.seeds):
         for block in BLOCKS:
             if len(trial.rendered) or not block.renders:
-                trial.train(shortened(block), trial.chosen(seed), measured, seed)
-        targets = trial.taught(seed, shortened(TEACHERS_OF_FEW))
-        trial.train(shortened(TAUGHT), trial.chosen(seed), measured, seed, targets)
+                trial.train(block.shortened(options.epochs), trial.chosen(seed), measured, seed)
+        targets = trial.taught(seed, TEACHERS_OF_FEW.shortened(options.epochs))
+        trial.train(TAUGHT.shortened(options.epochs), trial.chosen(seed), measured, seed, targets)
     for block in ALONE if len(trial.rendered) else ():
-        trial.train(shortened(block), trial.rendered, {"photographs": np.arange(n)}, 0)
+        trial.train(block.shortened(options.epochs), trial.rendered, {"photographs": np.arange(n)}, 0)
 
 
 if __name__ == "__main__":
